@@ -1,0 +1,428 @@
+"""Which serializer a message gets, what each kind promises, and the registry that keeps them."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import dataclass, make_dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
+
+import attrs
+import pydantic
+import pytest
+from google.protobuf.descriptor_pb2 import UninterpretedOption  # type: ignore[import-untyped,unused-ignore]
+from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped,unused-ignore]
+from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped,unused-ignore]
+from google.protobuf.wrappers_pb2 import BytesValue, StringValue  # type: ignore[import-untyped,unused-ignore]
+from hypothesis import given, strategies as st
+
+from trio_agents._sansio._errors import MessageDecodeError, MessageEncodeError
+from trio_agents._sansio._json_codec import codec_for
+from trio_agents._sansio._serialization import (
+    JSON_DATA_CONTENT_TYPE,
+    PROTOBUF_DATA_CONTENT_TYPE,
+    MessageSerializer,
+    SerializationRegistry,
+    UnknownPayload,
+    try_get_known_serializers_for_type,
+)
+
+T = TypeVar("T")
+
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+
+@attrs.frozen
+class Square:
+    side: float
+
+
+@dataclass
+class Box(Generic[T]):
+    item: T
+
+
+class Model(pydantic.BaseModel):
+    when: datetime
+    tags: list[str] = []
+
+
+def serializer_for(cls: Any) -> MessageSerializer[Any]:
+    (serializer,) = try_get_known_serializers_for_type(cls)
+    return serializer
+
+
+# Pydantic
+
+
+def test_pydantic_json_has_no_spaces() -> None:
+    model = Model(when=datetime(2024, 1, 1, tzinfo=UTC), tags=["ü"])
+    assert serializer_for(Model).serialize(model) == (
+        '{"when":"2024-01-01T00:00:00Z","tags":["ü"]}'.encode()
+    )
+
+
+class Aliased(pydantic.BaseModel):
+    size: int = pydantic.Field(alias="theSize", default=0)
+
+
+class Floats(pydantic.BaseModel):
+    x: float = 0.0
+    y: Any = None
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Floats(x=math.nan), r"^Floats\.x: NaN and infinity are not JSON"),
+        (Floats(y=[{"a": math.inf}]), r"^Floats\.y: NaN and infinity are not JSON"),
+        (Floats(y=object()), r"^Floats\.y: "),
+        (Floats(y="\ud800"), r"^Floats\.y: "),
+        (Floats.model_construct(x="no"), r"^Floats\.x: "),
+    ],
+)
+def test_a_pydantic_model_that_cannot_be_read_back_is_an_encode_error(
+    model: Floats, said: str
+) -> None:
+    with pytest.raises(MessageEncodeError, match=said) as caught:
+        serializer_for(Floats).serialize(model)
+    assert caught.value.__context__ is None
+
+
+def test_a_deep_pydantic_model_is_an_encode_error() -> None:
+    value: Any = None
+    for _ in range(70):
+        value = [value]
+    with pytest.raises(MessageEncodeError, match=r"^Floats\.y: nested deeper than 64 levels"):
+        serializer_for(Floats).serialize(Floats(y=value))
+
+
+def test_a_pydantic_model_with_aliases_comes_back() -> None:
+    serializer = serializer_for(Aliased)
+    message = Aliased(theSize=3)
+    assert serializer.deserialize(serializer.serialize(message)) == message
+    assert serializer.deserialize(b'{"theSize":3}') == message
+
+
+class Computing(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    x: int
+    inner: pydantic.Json[Any] = None
+
+    @pydantic.computed_field
+    def double(self) -> int:
+        return 2 * self.x
+
+
+def test_a_pydantic_model_with_computed_and_json_fields_comes_back() -> None:
+    serializer = serializer_for(Computing)
+    message = Computing(x=1, inner='{"a": [1]}')
+    assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def test_a_pydantic_decode_error_names_class_and_field() -> None:
+    with pytest.raises(MessageDecodeError, match=r"^Model\.tags\[1\]: pydantic says string_type$"):
+        serializer_for(Model).deserialize(b'{"when":"2024-01-01T00:00:00Z","tags":["a",1]}')
+
+
+SECRET = "hunter2-8d1f"
+
+
+class RefusingModel(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+    x: str
+    by_key: dict[str, int] = {}
+
+    @pydantic.field_validator("x")
+    @classmethod
+    def refuse(cls, value: str) -> str:
+        raise ValueError(value)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [{"x": SECRET}, {"x": 1, "by_key": {SECRET: SECRET}}, {SECRET: SECRET}],
+)
+def test_a_decode_error_quotes_nothing_from_the_payload(payload: Any) -> None:
+    with pytest.raises(MessageDecodeError) as caught:
+        serializer_for(RefusingModel).deserialize(json.dumps(payload).encode())
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+# Protobuf
+
+STRING_VALUE = serializer_for(StringValue).serialize(StringValue(value="text"))
+
+
+def test_a_protobuf_message_comes_back() -> None:
+    message = Struct()
+    message.update({"a": [1, {"b": None}]})
+    serializer = serializer_for(Struct)
+    assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def test_a_protobuf_message_travels_in_an_any() -> None:
+    assert STRING_VALUE == b"\n/type.googleapis.com/google.protobuf.StringValue\x12\x06\n\x04text"
+
+
+def test_a_protobuf_message_of_another_type_is_a_decode_error() -> None:
+    with pytest.raises(MessageDecodeError, match="of another type"):
+        serializer_for(Timestamp).deserialize(STRING_VALUE)
+
+
+def test_a_protobuf_message_without_a_required_field_is_an_encode_error() -> None:
+    message = UninterpretedOption.NamePart(name_part="x")
+    with pytest.raises(
+        MessageEncodeError, match=r"^google\.protobuf\..*: protobuf cannot write it"
+    ):
+        serializer_for(UninterpretedOption.NamePart).serialize(message)
+
+
+# Any kind
+
+
+@given(
+    st.binary()
+    | st.tuples(st.integers(0, 60), st.binary(max_size=4)).map(
+        lambda cut: STRING_VALUE[: cut[0]] + cut[1] + STRING_VALUE[cut[0] + 1 :]
+    )
+)
+def test_a_damaged_protobuf_gives_a_message_or_a_decode_error(payload: bytes) -> None:
+    try:
+        message = serializer_for(StringValue).deserialize(payload)
+    except MessageDecodeError:
+        return
+    assert isinstance(message, StringValue)
+
+
+@given(st.binary())
+@pytest.mark.parametrize("cls", [Point, Square, Model])
+def test_any_bytes_give_a_message_or_a_decode_error(cls: Any, payload: bytes) -> None:
+    try:
+        message = serializer_for(cls).deserialize(payload)
+    except MessageDecodeError:
+        return
+    assert isinstance(message, cls)
+
+
+HOSTILE = {
+    "deep": b"[" * 100_000,
+    "NaN": b'{"when":NaN}',
+    "a key twice": b'{"when":"2024-01-01","when":"2024-01-01"}',
+    "half a surrogate pair": b'{"when":"2024-01-01","tags":["\\ud800"]}',
+    "a byte order mark": b'\xef\xbb\xbf{"when":"2024-01-01"}',
+    "invalid UTF-8": b'{"when":"2024-01-01","tags":["\xff"]}',
+    "trailing data": b'{"when":"2024-01-01"} {}',
+    "a long integer": b'{"when":' + b"1" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("cls", [Model, Point, StringValue])
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_bytes_are_a_decode_error_for_every_kind_of_class(cls: Any, payload: bytes) -> None:
+    with pytest.raises(MessageDecodeError):
+        serializer_for(cls).deserialize(payload)
+
+
+def test_an_instance_of_another_class_is_an_encode_error() -> None:
+    for cls, other in ((Point, Box(1)), (Model, Point(1)), (StringValue, BytesValue())):
+        with pytest.raises(MessageEncodeError, match="expected"):
+            serializer_for(cls).serialize(other)
+
+
+# Which class gets which serializer
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "content"),
+    [
+        (Point, "Point", JSON_DATA_CONTENT_TYPE),
+        (Square, "Square", JSON_DATA_CONTENT_TYPE),
+        (Model, "Model", JSON_DATA_CONTENT_TYPE),
+        (Box[int], "Box", JSON_DATA_CONTENT_TYPE),
+        (StringValue, "google.protobuf.StringValue", PROTOBUF_DATA_CONTENT_TYPE),
+    ],
+)
+def test_the_names_of_a_known_serializer(cls: Any, name: str, content: str) -> None:
+    serializer = serializer_for(cls)
+    assert (serializer.type_name, serializer.data_content_type) == (name, content)
+
+
+@pytest.mark.parametrize("cls", [int, str, dict, object, type(None), Any, int | str, None, 5])
+def test_other_types_have_no_known_serializer(cls: Any) -> None:
+    assert try_get_known_serializers_for_type(cls) == []
+
+
+def test_the_repr_of_a_serializer_names_the_class() -> None:
+    found = [repr(serializer_for(cls)) for cls in (Point, Model, StringValue)]
+    assert found == [
+        "DataclassJsonSerializer(Point)",
+        "PydanticJsonSerializer(Model)",
+        "ProtobufSerializer(google.protobuf.StringValue)",
+    ]
+
+
+def test_asking_for_serializers_does_not_look_at_the_fields() -> None:
+    serializer_for(make_dataclass("Holder", [("value", complex)]))
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (Point, "Point"),
+        (Point(1), "Point"),
+        (Square(1.0), "Square"),
+        (Model, "Model"),
+        (Box[int], "Box"),
+        (StringValue, "google.protobuf.StringValue"),
+        (StringValue(), "google.protobuf.StringValue"),
+        (1, "int"),
+        ([1], "list"),
+        (None, "NoneType"),
+    ],
+)
+def test_the_type_name_of_a_message_or_a_class(message: Any, name: str) -> None:
+    assert SerializationRegistry().type_name(message) == name
+
+
+# The registry
+
+
+class Text:
+    """A serializer as an application writes one."""
+
+    data_content_type = "text/plain"
+
+    def __init__(self, type_name: str = "Note", mark: str = "") -> None:
+        self.type_name = type_name
+        self.mark = mark
+
+    def serialize(self, message: object) -> bytes:
+        return f"{self.mark}{message}".encode()
+
+    def deserialize(self, payload: bytes) -> str:
+        return payload.decode()
+
+
+def test_a_registered_message_comes_back() -> None:
+    registry = SerializationRegistry()
+    registry.add_serializer(try_get_known_serializers_for_type(Point))
+    data = registry.serialize(Point(1), type_name="Point", data_content_type=JSON_DATA_CONTENT_TYPE)
+    assert registry.deserialize(
+        data, type_name="Point", data_content_type=JSON_DATA_CONTENT_TYPE
+    ) == Point(1)
+
+
+def test_an_unknown_pair_is_an_unknown_payload_for_the_reader() -> None:
+    registry = SerializationRegistry()
+    registry.add_serializer(serializer_for(Point))
+    found = registry.deserialize(b"x", type_name="Point", data_content_type="text/plain")
+    assert found == UnknownPayload("Point", "text/plain", b"x")
+
+
+def test_an_unknown_payload_hides_its_bytes() -> None:
+    assert "secret" not in repr(UnknownPayload("Point", "text/plain", b"secret"))
+
+
+def test_an_unknown_pair_is_an_error_for_the_writer_that_says_what_to_do() -> None:
+    registry = SerializationRegistry()
+    registry.add_serializer(Text("Point"))
+    with pytest.raises(
+        MessageEncodeError,
+        match=r"'Point' as 'application/json'.*add_message_serializer.*text/plain",
+    ):
+        registry.serialize(Point(1), type_name="Point", data_content_type=JSON_DATA_CONTENT_TYPE)
+
+
+def test_the_last_serializer_for_a_pair_wins() -> None:
+    registry = SerializationRegistry()
+    registry.add_serializer([Text(mark="first "), Text(mark="second ")])
+    registry.add_serializer(Text(mark="third "))
+    assert registry.serialize("x", type_name="Note", data_content_type="text/plain") == b"third x"
+
+
+def test_a_pair_is_kept_once() -> None:
+    registry = SerializationRegistry()
+    for _ in range(3):
+        registry.add_serializer(try_get_known_serializers_for_type(Point))
+    assert repr(registry) == "<SerializationRegistry of 1>"
+
+
+def test_one_type_may_have_several_content_types() -> None:
+    registry = SerializationRegistry()
+    registry.add_serializer((serializer_for(Point), Text("Point")))
+    assert registry.is_registered("Point", JSON_DATA_CONTENT_TYPE)
+    assert registry.is_registered("Point", "text/plain")
+    assert not registry.is_registered("Point", PROTOBUF_DATA_CONTENT_TYPE)
+    assert not registry.is_registered("Other", "text/plain")
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 5, Text, object(), {}, b"x"])
+def test_what_is_not_a_serializer_is_a_type_error(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="is not a MessageSerializer"):
+        SerializationRegistry().add_serializer(wrong)
+
+
+def test_nothing_of_a_sequence_with_a_wrong_item_is_added() -> None:
+    registry = SerializationRegistry()
+    wrong: Any = [Text(), "text"]
+    with pytest.raises(TypeError, match="'text' is not a MessageSerializer"):
+        registry.add_serializer(wrong)
+    assert not registry.is_registered("Note", "text/plain")
+
+
+def test_the_class_of_a_serializer_is_not_a_serializer() -> None:
+    wrong: Any = Text
+    with pytest.raises(TypeError, match="pass an instance"):
+        SerializationRegistry().add_serializer(wrong)
+
+
+def test_the_hooks_of_a_class_are_made_once() -> None:
+    held = codec_for(Point)
+    assert codec_for(Point) is held
+
+
+def modules_after(code: str) -> set[str]:
+    program = f"{code}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+IMPORT = (
+    "from trio_agents._sansio._serialization import try_get_known_serializers_for_type as get\n"
+)
+
+
+def test_importing_brings_in_no_serialization_library() -> None:
+    assert not {"cattrs", "pydantic", "google.protobuf"} & modules_after(IMPORT)
+
+
+def test_registering_a_dataclass_brings_in_none_either() -> None:
+    code = IMPORT + (
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Point:\n    x: int\n"
+        "assert get(Point)\n"
+    )
+    assert not {"cattrs", "pydantic", "google.protobuf"} & modules_after(code)
+
+
+def test_writing_a_dataclass_brings_in_cattrs_alone() -> None:
+    code = IMPORT + (
+        "from dataclasses import dataclass\n"
+        "@dataclass\nclass Point:\n    x: int\n"
+        "get(Point)[0].serialize(Point(1))\n"
+    )
+    modules = modules_after(code)
+    assert "cattrs" in modules
+    assert not {"pydantic", "google.protobuf"} & modules

@@ -1,0 +1,248 @@
+"""What observers see of a message: log events, developer lines, spans.
+
+Silence is free. Whether anybody listens is asked once for each message, when it is submitted. If
+nobody does, its envelope has no `Observation`, and none of the code here runs again for it.
+
+Message bodies are shown at level DEBUG only. At INFO an event's payload is the type's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .._sansio._events import (
+    DeliveryStage,
+    MessageDroppedEvent,
+    MessageEvent,
+    MessageKind,
+)
+from .._sansio._log_names import EVENT_LOGGER_NAME, TRACE_LOGGER_NAME
+from .._sansio._tracing import MessageTracer
+from ._envelope import Delivery, Envelope, Outcome, Publication
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span, TracerProvider
+
+    from .._sansio._abc import Agent
+    from .._sansio._contexts import MessageContext
+    from .._sansio._identifiers import AgentId, TopicId
+    from .._sansio._serialization import SerializationRegistry
+
+__all__ = ["Observation", "Observer"]
+
+events = logging.getLogger(EVENT_LOGGER_NAME)
+lines = logging.getLogger(TRACE_LOGGER_NAME)
+
+
+class Observer:
+    """Knows whether anybody listens to one runtime's messages."""
+
+    def __init__(self, serialization: SerializationRegistry) -> None:
+        self.serialization = serialization
+        self.tracer: MessageTracer | None = None
+
+    def choose(self, tracer_provider: TracerProvider | None) -> None:
+        """Find out whether there is tracing now."""
+        self.tracer = MessageTracer.choose(tracer_provider)
+
+    def is_listening(self) -> bool:
+        """Whether a message submitted now is to be observed."""
+        return (
+            self.tracer is not None
+            or events.isEnabledFor(logging.INFO)
+            or lines.isEnabledFor(logging.INFO)
+        )
+
+    def submitted(self, envelope: Envelope) -> None:
+        """Give a message that is being submitted its observation, if anybody listens."""
+        if self.is_listening():
+            envelope.observation = Observation(self, envelope)
+
+    def body(self, message: Any) -> str | Callable[[], str]:
+        """Give what an event shows of a message."""
+        if not events.isEnabledFor(logging.DEBUG):
+            return f"<{type(message).__name__}>"
+        return lambda: self._serialize(message)
+
+    def _serialize(self, message: Any) -> str:
+        registry = self.serialization
+        name = registry.type_name(message)
+        for content_type in ("application/json", "application/x-protobuf"):
+            if registry.is_registered(name, content_type):
+                data = registry.serialize(message, type_name=name, data_content_type=content_type)
+                return data.decode("utf-8", "backslashreplace")
+        return "Message could not be serialized"
+
+
+class Observation:
+    """Follows one message through its stages."""
+
+    __slots__ = ("_create", "_kind", "_observer")
+
+    def __init__(self, observer: Observer, envelope: Envelope) -> None:
+        self._observer = observer
+        self._kind = MessageKind.DIRECT if envelope.topic is None else MessageKind.PUBLISH
+        destination = envelope.topic or envelope.recipient
+        assert destination is not None
+        self._create: Span | None = None
+        if observer.tracer is not None:
+            self._create = observer.tracer.create_span(
+                destination, parent=None, message_type=type(envelope.message).__name__
+            )
+        self._event(
+            envelope.message, envelope.sender, destination, self._kind, DeliveryStage.SEND
+        )
+        verb = "Sending" if envelope.topic is None else "Publishing"
+        self._line(
+            "%s message of type %s to %s, sender %s", envelope, verb, destination, envelope.sender
+        )
+
+    async def intercept(
+        self,
+        call: Callable[..., Awaitable[Any]],
+        ask: Callable[..., Awaitable[Any]],
+        intervener: object,
+        message: Any,
+    ) -> Any:
+        """Ask an intervention handler, under a span."""
+        tracer = self._observer.tracer
+        if tracer is None:
+            return await call(ask, intervener, message)
+        span = tracer.intercept_span(intervener, parent=self._create)
+        return await self._under(span, call(ask, intervener, message))
+
+    def routed(self, publication: Publication, deliveries: Sequence[Delivery]) -> None:
+        """The recipients of a publication have been worked out."""
+        self._line(
+            "Message of type %s to %s has %d recipients",
+            publication,
+            publication.topic,
+            len(deliveries),
+        )
+
+    async def handle(
+        self,
+        handle: Callable[[Agent, Any, MessageContext], Awaitable[Any]],
+        agent: Agent,
+        envelope: Envelope,
+        context: MessageContext,
+    ) -> Any:
+        """Run a message handler, under a span that is current in it."""
+        recipient = envelope.recipient
+        assert recipient is not None
+        message = envelope.message
+        self._event(message, envelope.sender, recipient, self._kind, DeliveryStage.DELIVER)
+        self._line("Handling message of type %s by %s, sender %s", envelope, recipient, envelope.sender)
+        tracer = self._observer.tracer
+        if tracer is None:
+            result = await handle(agent, message, context)
+        else:
+            delivery = tracer.delivery_span(envelope.topic or recipient, parent=self._create)
+            span = tracer.process_span(
+                recipient,
+                context,
+                parent=delivery,
+                recipient_class=type(agent),
+                payload=self._observer.body(message),
+            )
+            tracer.finish(delivery)
+            result = await self._under(span, handle(agent, message, context))
+        if envelope.topic is None:
+            self._event(
+                result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.SEND
+            )
+        return result
+
+    def settled(
+        self, envelope: Envelope, outcome: Outcome, result: Any, error: BaseException | None
+    ) -> None:
+        """The message has got its outcome."""
+        tracer = self._observer.tracer
+        recipient = envelope.recipient
+        if outcome is Outcome.DROPPED and events.isEnabledFor(logging.INFO):
+            events.info(
+                MessageDroppedEvent(
+                    payload=self._observer.body(envelope.message),
+                    sender=envelope.sender,
+                    receiver=recipient or envelope.topic,
+                    kind=self._kind,
+                )
+            )
+        if isinstance(envelope, Delivery):
+            return
+        if recipient is not None and outcome is Outcome.HANDLED:
+            self._event(
+                result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.DELIVER
+            )
+            self._line(
+                "Resolving reply of type %s of %s for %s",
+                envelope,
+                recipient,
+                envelope.sender,
+                about=result,
+            )
+            if tracer is not None:
+                tracer.finish(
+                    tracer.ack_span(
+                        envelope.sender,
+                        parent=self._create,
+                        responder=recipient,
+                        responder_class=type(getattr(envelope.activation, "agent", None)),
+                        payload=self._observer.body(result),
+                    )
+                )
+        if tracer is not None and self._create is not None:
+            tracer.finish(self._create, error, cancelled=outcome is Outcome.CANCELLED)
+
+    def accepted(self) -> None:
+        """A publication has been queued, which is all that its publisher sees."""
+        if self._observer.tracer is not None and self._create is not None:
+            self._observer.tracer.finish(self._create)
+            self._create = self._create
+
+    async def _under(self, span: Span, work: Awaitable[Any]) -> Any:
+        tracer = self._observer.tracer
+        assert tracer is not None
+        try:
+            with tracer.use(span):
+                result = await work
+        except BaseException as exc:  # only looked at
+            tracer.finish(span, exc)
+            raise
+        tracer.finish(span)
+        return result
+
+    def _event(
+        self,
+        message: Any,
+        sender: AgentId | None,
+        receiver: AgentId | TopicId | None,
+        kind: MessageKind,
+        stage: DeliveryStage,
+    ) -> None:
+        if events.isEnabledFor(logging.INFO):
+            events.info(
+                MessageEvent(
+                    payload=self._observer.body(message),
+                    sender=sender,
+                    receiver=receiver,
+                    kind=kind,
+                    delivery_stage=stage,
+                )
+            )
+
+    def _line(self, text: str, envelope: Envelope, *args: object, about: Any = None) -> None:
+        if not lines.isEnabledFor(logging.INFO):
+            return
+        message = envelope.message if about is None else about
+        if text.startswith("%s message"):
+            verb, *rest = args
+            lines.info(text, verb, type(message).__name__, *rest)
+        else:
+            lines.info(text, type(message).__name__, *args)
+        if lines.isEnabledFor(logging.DEBUG):
+            with contextlib.suppress(ValueError):  # what cannot be serialised is not shown
+                lines.debug("Message body: %s", self._observer._serialize(message))

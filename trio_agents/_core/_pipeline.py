@@ -1,0 +1,564 @@
+"""The road of a message: from the run queue to its outcome.
+
+`Pipeline.carry` is what a worker does with one envelope. The stages, in order:
+
+1. *Interception*: the intervention handlers, one after the other, see it.
+2. *Routing*: a publication becomes one delivery for each recipient.
+3. *Activation*: the agent is there, or the factory is called, once.
+4. *Handling*: the agent's handler runs, in this worker, under the worker's cancel scope.
+5. *Settling*: the outcome is counted, and whoever waits for the reply is woken.
+
+An envelope may leave the road at each of them, and always through `settle`. What it kept its place
+in (mailbox, limits, the runtime's bound) is given back there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from .._sansio._contexts import (
+    AGENT_INSTANTIATION_CONTEXT_VAR,
+    NO_FRAME,
+    MessageContext,
+    current_frame,
+)
+from .._sansio._errors import (
+    DeadlockError,
+    MessageCancelled,
+    MessageDroppedException,
+    UndeliverableException,
+)
+from .._sansio._intervention import DropMessage, InterventionHandler
+from .._sansio._routing import RoutingTable
+from ._activation import Activation
+from ._envelope import Delivery, Envelope, Farewell, Outcome, Publication, Request, Stage
+from ._ledger import Ledger
+from ._registration import Registry
+from ._room import Door
+from ._supervision import Supervisor
+from ._waits import begin_waiting, end_waiting
+from ._workers import Worker, Workers
+
+if TYPE_CHECKING:
+    from .._sansio._abc import Agent, AgentRuntime
+    from .._sansio._cancellation import CancellationToken
+    from .._sansio._identifiers import AgentId
+    from ._loop import EventLoop
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """What one runtime does with messages. The runtime itself says when."""
+
+    def __init__(
+        self,
+        runtime: AgentRuntime,
+        loop: EventLoop,
+        intervention_handlers: Sequence[InterventionHandler],
+        supervisor: Supervisor,
+        max_pending: int | None,
+    ) -> None:
+        self._runtime = runtime
+        self._loop = loop
+        self._interveners = tuple(intervention_handlers)
+        self.supervisor = supervisor
+        self.ledger = Ledger(loop.Event)
+        self.registry = Registry()
+        self.routes = RoutingTable()
+        self.workers = Workers(loop, self.ledger, self.carry)
+        self.door = None if max_pending is None else Door(loop, self.ledger, max_pending)
+        # Invariant: an id here <=> it has an agent, or something is on its way to one.
+        self.activations: dict[AgentId, Activation] = {}
+        # The saved states of agents that were let go because they were quiet.
+        self.dormant: dict[AgentId, Mapping[str, Any]] = {}
+        self.on_idle: Callable[[Activation], None] | None = None
+
+    # --- activations
+
+    def activation(self, id: AgentId) -> Activation:
+        """Give the activation of *id*; the agent itself may still have to be made.
+
+        Raises:
+            UnknownAgentType: nothing is registered that could make the agent.
+        """
+        activation = self.activations.get(id)
+        if activation is None:
+            registration = self.registry.find(id)
+            activation = Activation(id, registration, self._loop, self.workers.push)
+            instance = registration.instances.get(id)
+            if instance is not None:
+                activation.agent = instance
+                activation.open = True
+            self.activations[id] = activation
+        return activation
+
+    def forget_if_unused(self, activation: Activation) -> None:
+        """Drop an activation that came to nothing."""
+        if activation.unused and self.activations.get(activation.id) is activation:
+            del self.activations[activation.id]
+
+    async def make_agent(self, activation: Activation, starter: Envelope) -> None:
+        """Have the factory make the agent of *activation*, on behalf of *starter*.
+
+        Nothing else makes it meanwhile. Whatever happens, the next message may go on.
+        """
+        activation.starter = starter
+        try:
+            agent = await self._call_factory(activation, starter)
+        except BaseException as exc:
+            activation.starter = None
+            cancelled, error = split_cancelled(exc, self._loop.Cancelled)
+            if cancelled is None:
+                assert error is not None
+                self.supervisor.note_construction(error, activation.id)
+                for envelope in activation.drain():
+                    self.settle(envelope, Outcome.FAILED, error=error)
+            activation.advance()  # after a cancellation the next in line tries again
+            raise
+        else:
+            activation.agent = agent
+            activation.starter = None
+            activation.advance()
+        finally:
+            self.forget_if_unused(activation)
+            if self.ledger.watches:
+                self.ledger.look()
+
+    async def _call_factory(self, activation: Activation, starter: Envelope) -> Agent:
+        id = activation.id
+        factory = activation.registration.factory
+        assert factory is not None
+        token = AGENT_INSTANTIATION_CONTEXT_VAR.set((self._runtime, id))
+        frame = current_frame.set(starter)
+        try:
+            agent = await call_user(factory)
+            activation.registration.check(agent, id)
+            state = self.dormant.get(id)
+            if state is not None:
+                await call_user(agent.load_state, state)
+                del self.dormant[id]
+        finally:
+            current_frame.reset(frame)
+            AGENT_INSTANTIATION_CONTEXT_VAR.reset(token)
+        return agent  # type: ignore[no-any-return]
+
+    # --- settling and cancelling
+
+    def settle(
+        self,
+        envelope: Envelope,
+        outcome: Outcome,
+        *,
+        result: Any = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Give *envelope* its outcome: the only place where a message leaves the ledger."""
+        if type(envelope) is Farewell:
+            self._end_farewell(envelope, error)
+            return
+        assert envelope.stage is not Stage.SETTLED
+        activation = envelope.activation
+        begun = envelope.stage is Stage.RUNNING
+        envelope.stage = Stage.SETTLED
+        if envelope.link:
+            assert envelope.token is not None
+            envelope.token.unlink(envelope.link)
+        if envelope.observation is not None:
+            envelope.observation.settled(envelope, outcome, result, error)
+        self.ledger.settle(outcome)
+        if outcome is Outcome.UNDELIVERABLE:
+            self.ledger.bury(envelope, str(error))
+        if type(envelope) is Request:
+            envelope.result = result
+            envelope.error = error
+            envelope.outcome = outcome
+            envelope.reply.set()
+        elif outcome is Outcome.FAILED:
+            assert error is not None
+            self.supervisor.report(error, envelope)
+        envelope.message = envelope.context = envelope.scope = None
+        if activation is not None and not begun:
+            if activation.limit is not None:
+                end_waiting(envelope)
+            activation.leave(envelope)
+            if not activation.open:
+                activation.advance()
+                self.forget_if_unused(activation)
+        if self.door is not None:
+            self.door.move_up()
+
+    def cancel(self, envelope: Envelope, reason: str) -> bool:
+        """Cancel a message wherever it is; return whether that has settled it."""
+        if envelope.stage is Stage.QUEUED:
+            for delivery in getattr(envelope, "deliveries", None) or ():
+                self.void(delivery)
+            self.settle(envelope, Outcome.CANCELLED, error=MessageCancelled(reason))
+            return True
+        if envelope.stage is not Stage.SETTLED:
+            envelope.cancel_reason = reason
+            assert envelope.scope is not None
+            envelope.scope.cancel(reason)
+            context = envelope.context
+            if context is not None and envelope.token is None:
+                # The message's own token says so too, to work that only knows tokens.
+                try:
+                    context.cancellation_token.cancel()
+                except Exception as exc:
+                    self.supervisor.report_aside(exc, f"the token of a message to {envelope.recipient}")
+        return False
+
+    def link_token(self, envelope: Envelope, token: CancellationToken) -> None:
+        """Cancel *envelope* with *token*, until it is settled."""
+
+        def cancel() -> None:
+            self.cancel(envelope, "its CancellationToken was cancelled")
+
+        handle = token.link(cancel, self._loop.home())
+        if envelope.stage is not Stage.SETTLED:
+            envelope.link = handle
+
+    def void(self, delivery: Delivery) -> None:
+        """Take back a delivery that was made early, of a publication that will not be delivered."""
+        if delivery.stage is not Stage.SETTLED:
+            delivery.stage = Stage.SETTLED
+            delivery.message = None
+            activation = delivery.activation
+            assert activation is not None
+            activation.leave(delivery)
+            if not activation.open:
+                activation.advance()
+                self.forget_if_unused(activation)
+
+    # --- the stages
+
+    async def carry(self, envelope: Envelope, worker: Worker) -> bool:
+        """See one envelope through; return whether the worker may take another."""
+        if self._interveners and not envelope.intercepted and type(envelope) is not Farewell:
+            clean = await self._intercept(envelope, worker)
+            return clean and not worker.scope.cancel_called
+        if type(envelope) is Publication:
+            self._route(envelope)
+            return True
+        activation = envelope.activation
+        assert activation is not None
+        if type(envelope) is Farewell:
+            if not envelope.cleared:
+                envelope.stage = Stage.QUEUED
+                activation.close_after(envelope)
+            else:
+                await self.close_agent(envelope, activation)
+            return True
+        if not envelope.cleared:
+            if not activation.open and not activation.may_take(envelope):
+                self._defer(envelope, activation)
+                return True
+            activation.running += 1
+            if activation.runners is not None:
+                activation.runners.add(envelope)
+        if activation.agent is None and not await self._start(envelope, activation, worker):
+            return not worker.scope.cancel_called
+        agent = activation.agent
+        assert agent is not None
+        activation.leave(envelope)
+        if activation.limit is not None:
+            end_waiting(envelope)
+        context = MessageContext(
+            envelope.sender,
+            envelope.topic,
+            envelope.topic is None,
+            envelope.token,
+            envelope._message_id,
+        )
+        context._origin = envelope
+        envelope.context = context
+        envelope.stage = Stage.RUNNING
+        current_frame.set(envelope)
+        before = copy_context()
+        try:
+            if envelope.observation is None:
+                result = await handle(agent, envelope.message, context)
+            else:
+                result = await envelope.observation.handle(handle, agent, envelope, context)
+            if self._interveners and type(envelope) is Request:
+                result = await self._intercept_reply(envelope, result)
+        except BaseException as exc:
+            self._settle_failure(envelope, exc, worker)
+        else:
+            self.settle(envelope, Outcome.HANDLED, result=result)
+        finally:
+            clean = copy_context() == before
+            current_frame.set(NO_FRAME)
+            activation.running -= 1
+            if activation.runners is not None:
+                activation.runners.discard(envelope)
+            if not activation.open:
+                activation.advance()
+            if activation.registration.idle_timeout is not None and self.on_idle is not None:
+                self.on_idle(activation)
+        return clean and not worker.scope.cancel_called
+
+    def _settle_failure(self, envelope: Envelope, exc: BaseException, worker: Worker) -> None:
+        """Settle a message whose handling raised; re-raise what cancels the worker itself."""
+        cancelled, rest = split_cancelled(exc, self._loop.Cancelled)
+        if cancelled is not None and not (worker.scope.cancel_called or self._loop.is_cancelled()):
+            cancelled, rest = None, exc  # somebody else's cancellation, raised here by mistake
+        if isinstance(rest, DroppedReply):
+            error = MessageDroppedException(str(rest))
+            self.settle(envelope, Outcome.DROPPED, error=error)
+        elif rest is not None:
+            self.settle(envelope, Outcome.FAILED, error=rest)
+        else:
+            reason = envelope.cancel_reason or "the runtime's block was left"
+            self.settle(envelope, Outcome.CANCELLED, error=MessageCancelled(reason))
+        if cancelled is not None:
+            raise cancelled
+
+    def _defer(self, envelope: Envelope, activation: Activation) -> None:
+        envelope.stage = Stage.QUEUED
+        envelope.scope = None
+        error: DeadlockError | None = None
+        if activation.limit is not None or activation.starter is not None:
+            error = begin_waiting(envelope, activation)
+        if error is not None:
+            self.settle(envelope, Outcome.FAILED, error=error)
+        else:
+            activation.defer(envelope)
+
+    async def _start(self, envelope: Envelope, activation: Activation, worker: Worker) -> bool:
+        """Make the agent for the first message to it."""
+        try:
+            await self.make_agent(activation, envelope)
+        except BaseException as exc:  # the sender gets it, whatever it is
+            activation.vacate(envelope)
+            self._settle_failure(envelope, exc, worker)
+            return False
+        return True
+
+    async def close_agent(self, farewell: Farewell, activation: Activation) -> None:
+        """Close an agent that has nothing to do, and let go of it."""
+        agent = activation.agent
+        id = activation.id
+        error: BaseException | None = None
+        try:
+            if agent is not None:
+                if farewell.keep_state:
+                    state = await call_user(agent.save_state)
+                    if state:
+                        self.dormant[id] = state
+                await call_user(agent.close)
+        except Exception as exc:
+            error = exc
+        finally:
+            activation.registration.instances.pop(id, None)
+            activation.closed()
+            self._end_farewell(farewell, error)
+            self.forget_if_unused(activation)
+
+    def _end_farewell(self, farewell: Farewell, error: BaseException | None) -> None:
+        farewell.stage = Stage.SETTLED
+        farewell.error = error
+        if farewell.reply is not None:
+            farewell.reply.set()
+        elif error is not None and not isinstance(error, UndeliverableException):
+            self.supervisor.report_aside(error, f"closing agent {farewell.recipient}")
+
+    def _route(self, publication: Publication) -> None:
+        deliveries = publication.deliveries
+        if deliveries is None:
+            try:
+                deliveries = self.make_deliveries(publication)
+            except Exception as exc:  # a subscription of the application's raised
+                self.settle(publication, Outcome.FAILED, error=exc)
+                return
+        self._let_go(publication, deliveries)
+        self.workers.extend(deliveries)
+
+    def _let_go(self, publication: Publication, deliveries: list[Delivery]) -> None:
+        """Replace the publication by its deliveries, in the ledger and in the queue."""
+        if not deliveries:
+            reason = UndeliverableException(f"no subscription matches topic {publication.topic}")
+            self.settle(publication, Outcome.UNDELIVERABLE, error=reason)
+            return
+        self.ledger.route(len(deliveries))
+        publication.stage = Stage.SETTLED
+        token = publication.token
+        if token is not None:
+            token.unlink(publication.link)
+            for delivery in deliveries:
+                self.link_token(delivery, token)
+        if publication.observation is not None:
+            publication.observation.routed(publication, deliveries)
+
+    def make_deliveries(self, publication: Publication) -> list[Delivery]:
+        """Work out who hears a publication. Those of unknown types end here."""
+        assert publication.topic is not None
+        deliveries: list[Delivery] = []
+        sender = publication.sender
+        activations = self.activations
+        for id in self.routes.recipients(publication.topic):
+            if id == sender:
+                continue
+            activation = activations.get(id)
+            if activation is None:
+                try:
+                    activation = self.activation(id)
+                except UndeliverableException as exc:
+                    self.ledger.accept()
+                    self.ledger.settle(Outcome.UNDELIVERABLE)
+                    lost = Envelope(publication.message, sender, None)
+                    lost.recipient, lost.topic = id, publication.topic
+                    self.ledger.bury(lost, str(exc))
+                    continue
+            delivery = Delivery(publication, activation)
+            activation.enter(delivery)
+            deliveries.append(delivery)
+        return deliveries
+
+    # --- interception
+
+    async def _intercept(self, envelope: Envelope, worker: Worker) -> bool:
+        """Show one envelope to the intervention handlers.
+
+        It keeps its place at its recipients meanwhile: later messages to them wait behind it.
+        """
+        targets: list[Any]
+        if isinstance(envelope, Publication):
+            try:
+                if envelope.deliveries is None:
+                    envelope.deliveries = self.make_deliveries(envelope)
+            except Exception as exc:  # a subscription of the application's raised
+                self.settle(envelope, Outcome.FAILED, error=exc)
+                return True
+            targets = envelope.deliveries
+        else:
+            targets = [envelope]
+        for target in targets:
+            target.held = True
+            target.activation.defer(target)
+        current_frame.set(envelope)
+        before = copy_context()
+        try:
+            message = await self._ask_interveners(envelope, envelope.message)
+        except BaseException as exc:
+            self._end_interception(envelope, targets)
+            self._settle_failure(envelope, exc, worker)
+            return False
+        finally:
+            clean = copy_context() == before
+            current_frame.set(NO_FRAME)
+        if message is DropMessage:
+            self._end_interception(envelope, targets)
+            error = MessageDroppedException(
+                f"an intervention handler dropped {envelope!r} on its way"
+            )
+            self.settle(envelope, Outcome.DROPPED, error=error)
+            return clean
+        if isinstance(envelope, Publication):
+            self._let_go(envelope, targets)
+        else:
+            envelope.stage = Stage.QUEUED
+            envelope.scope = None
+        envelope.intercepted = True
+        for target in targets:
+            target.message = message
+            target.intercepted = True
+            target.held = False
+            target.activation.advance()
+        return clean
+
+    def _end_interception(self, envelope: Envelope, targets: list[Envelope]) -> None:
+        for target in targets:
+            target.held = False
+            if target is not envelope:
+                assert isinstance(target, Delivery)
+                self.void(target)
+
+    async def _ask_interveners(self, envelope: Envelope, message: Any) -> Any:
+        """Give what the intervention handlers make of *message*: `DropMessage` if they drop it."""
+        context = MessageContext(
+            envelope.sender,
+            envelope.topic,
+            envelope.topic is None,
+            envelope.token,
+            envelope._message_id,
+        )
+        context._origin = envelope
+        envelope.context = context
+        recipient = envelope.recipient
+
+        def ask(intervener: InterventionHandler, message: Any) -> Awaitable[Any]:
+            if recipient is None:
+                return intervener.on_publish(message, message_context=context)
+            return intervener.on_send(message, message_context=context, recipient=recipient)
+
+        return await self._pass_along(envelope, message, ask)
+
+    async def _intercept_reply(self, request: Request, reply: Any) -> Any:
+        responder = request.recipient
+        assert responder is not None
+
+        def ask(intervener: InterventionHandler, reply: Any) -> Awaitable[Any]:
+            return intervener.on_response(reply, sender=responder, recipient=request.sender)
+
+        reply = await self._pass_along(request, reply, ask)
+        if reply is DropMessage:
+            raise DroppedReply(f"an intervention handler dropped the reply of {responder}")
+        return reply
+
+    async def _pass_along(
+        self,
+        envelope: Envelope,
+        message: Any,
+        ask: Callable[[InterventionHandler, Any], Awaitable[Any]],
+    ) -> Any:
+        """The one way past the intervention handlers, for requests, publications and replies."""
+        for intervener in self._interveners:
+            if envelope.observation is None:
+                answer = await call_user(ask, intervener, message)
+            else:
+                answer = await envelope.observation.intercept(call_user, ask, intervener, message)
+            if answer is None:
+                warnings.warn(
+                    f"intervention handler {type(intervener).__name__} returned None: the message "
+                    "goes on unchanged; return the message, or DropMessage to drop it",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            elif answer is DropMessage or isinstance(answer, DropMessage):
+                return DropMessage
+            else:
+                message = answer
+        return message
+
+
+class DroppedReply(Exception):
+    """Inside the pipeline: the handler has run, but its reply was dropped."""
+
+
+async def handle(agent: Agent, message: Any, context: MessageContext) -> Any:
+    """Call a message handler. A frame of its own: from here on Ctrl-C may interrupt."""
+    return await agent.on_message(message, context)
+
+
+async def call_user(function: Callable[..., Any], *args: Any) -> Any:
+    """Call what the application gave us, sync or async. From here on Ctrl-C may interrupt."""
+    result = function(*args)
+    if inspect.isawaitable(result):
+        result = await result
+    return result
+
+
+def split_cancelled(
+    exc: BaseException, cancelled: type[BaseException]
+) -> tuple[BaseException | None, BaseException | None]:
+    """Part an exception into what is the event loop's cancellation, and what is an error."""
+    if isinstance(exc, cancelled):
+        return exc, None
+    if isinstance(exc, BaseExceptionGroup):
+        return exc.split(cancelled)
+    return None, exc

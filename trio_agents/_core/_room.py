@@ -1,0 +1,58 @@
+"""The bound on the whole runtime (``max_pending``): who comes in, and who waits outside.
+
+Submitters that find the runtime full stand in line, first come, first served. Whoever settles a
+message lets the first of them in, in the same step, so nobody can slip in between. What a running
+handler submits comes in at once: its own message holds a place already, and the runtime would only
+fill up with handlers that wait for each other.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._ledger import Ledger
+    from ._loop import EventLoop, Reply
+
+__all__ = ["Door"]
+
+
+class Door:
+    """Lets submissions in while fewer than *capacity* messages are pending."""
+
+    def __init__(self, loop: EventLoop, ledger: Ledger, capacity: int) -> None:
+        self.capacity = capacity
+        self._loop = loop
+        self._ledger = ledger
+        self._line: OrderedDict[Reply, Callable[[], None]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a submission could come in now."""
+        return not self._line and self._ledger.pending < self.capacity
+
+    async def wait(self, enter: Callable[[], None]) -> None:
+        """Stand in line; *enter* is called when it is our turn. Cancelled, nothing has happened.
+
+        A cancellation that comes after *enter* was called is not raised here: what was submitted
+        is waited for next, and that wait knows how to take it back.
+        """
+        reply = self._loop.Reply()
+        self._line[reply] = enter
+
+        def leave_line() -> bool:
+            return self._line.pop(reply, None) is not None
+
+        await reply.wait(leave_line)
+
+    def move_up(self) -> None:
+        """Let in as many as there is room for."""
+        while self._line and self._ledger.pending < self.capacity:
+            reply, enter = self._line.popitem(last=False)
+            enter()
+            reply.set()

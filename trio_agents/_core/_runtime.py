@@ -1,0 +1,1042 @@
+"""The agent runtime: lifetime, registration, submission, state.
+
+What happens to a message is in `_pipeline`; this module says when, and answers the protocol's calls.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
+
+from .._sansio._abc import Agent, Subscription
+from .._sansio._cancellation import CancellationToken
+from .._sansio._contexts import current_frame
+from .._sansio._errors import (
+    DeadlockError,
+    MessageCancelled,
+    Overloaded,
+    StateError,
+    UndeliverableException,
+    UnknownAgentType,
+)
+from .._sansio._identifiers import AgentId, AgentMetadata, AgentType, TopicId
+from .._sansio._intervention import InterventionHandler
+from .._sansio._serialization import SerializationRegistry
+from .._sansio._serializers import MessageSerializer
+from .._sansio._tracing import MessageTracer
+from ._activation import Activation
+from ._envelope import Envelope, Errand, Farewell, Outcome, Publication, Request, Stage
+from ._intake import Intake
+from ._ledger import RuntimeStatistics
+from ._loop import EventLoop, Nursery
+from ._observation import Observer
+from ._pipeline import Pipeline, call_user
+from ._reaper import Reaper
+from ._registration import Overflow, Registration, check_bound, check_overflow
+from ._state import check_agent_state, parse_state
+from ._supervision import Supervisor
+from ._waits import begin_waiting, end_waiting
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
+__all__ = ["Runtime"]
+
+AgentT = TypeVar("AgentT", bound=Agent)
+SelfT = TypeVar("SelfT", bound="Runtime")
+
+CONDITION_PERIOD: Final = 1.0  # seconds; how often `stop_when` looks without an occasion
+
+
+class State(enum.Enum):
+    STOPPED = "stopped"
+    STARTED = "started"
+    STOPPING = "stopping"
+
+
+class Runtime:
+    """Runs agents in one thread, on one event loop.
+
+    Example:
+        The block owns every task that the runtime and its agents' handlers run in::
+
+            async with SingleThreadedAgentRuntime() as runtime:
+                await Worker.register(runtime, "worker", Worker)
+                runtime.start()
+                answer = await runtime.send_message(Task("x"), AgentId("worker", "default"))
+                await runtime.stop_when_idle()
+
+        Left normally, it lets running handlers finish, fails what is still queued with
+        `UndeliverableException` and closes every agent. Left by an exception, it cancels what runs
+        and closes every agent. Either way no task is left behind.
+
+    Args:
+        intervention_handlers: See every message and reply on its way, in this order.
+        tracer_provider: Where spans go; None for the global provider, if the application has set
+            one when the runtime starts. ``AUTOGEN_DISABLE_RUNTIME_TRACING=true`` in the environment
+            turns tracing off.
+        ignore_unhandled_exceptions: What happens to the failures of publications' handlers, which
+            no sender waits for. True: they are logged. False: also, the next `stop`,
+            `stop_when_idle`, `stop_when`, `process_next`, `close` or end of the block raises them
+            all as one exception group.
+        max_pending: How many messages may be accepted and unfinished; None for no bound. It binds
+            submitters outside of handlers; what handlers submit is always taken in.
+        overflow: What a submitter meets at a bound: ``"wait"`` for room, or ``"raise"``
+            `Overloaded`. Agent types may have their own.
+        strict: Whether a request that no handler of a `RoutedAgent` accepts raises
+            `CantHandleException` at its sender, instead of returning None.
+
+    Raises:
+        TypeError, ValueError: an argument is not what it should be.
+    """
+
+    # The event loop that this class of runtimes runs on.
+    _loop: ClassVar[EventLoop]
+
+    def __init__(
+        self,
+        *,
+        intervention_handlers: Sequence[InterventionHandler] | None = None,
+        tracer_provider: TracerProvider | None = None,
+        ignore_unhandled_exceptions: bool = True,
+        max_pending: int | None = None,
+        overflow: Overflow = "wait",
+        strict: bool = False,
+    ) -> None:
+        for handler in intervention_handlers or ():
+            if not isinstance(handler, InterventionHandler):
+                raise TypeError(
+                    "an intervention handler has on_send, on_publish and on_response (derive from "
+                    f"DefaultInterventionHandler); {type(handler).__name__} has not"
+                )
+        if overflow is None:
+            raise ValueError('overflow must be "wait" or "raise", not None')
+        check_overflow(overflow)
+        MessageTracer.choose(tracer_provider)  # refuses what is no provider
+        self.strict = strict
+        self._overflow: Overflow = overflow
+        self._serialization = SerializationRegistry()
+        self._tracer_provider = tracer_provider
+        self._observer = Observer(self._serialization)
+        self._supervisor = Supervisor(ignore=ignore_unhandled_exceptions)
+        self._supervisor.end_block = self._crash
+        loop = self._loop
+        self._pipeline = Pipeline(
+            self,
+            loop,
+            intervention_handlers or (),
+            self._supervisor,
+            check_bound(max_pending, "max_pending"),
+        )
+        self._pipeline.on_idle = self._note_idle
+        self._reaper = Reaper(loop, self._let_go)
+        # Short ways to what every message needs.
+        self._ledger = self._pipeline.ledger
+        self._workers = self._pipeline.workers
+        self._activations = self._pipeline.activations
+        self._new_reply = loop.Reply
+        self._intake = Intake(loop)
+        self._state = State.STOPPED
+        self._holds = 0  # how many are looking at the agents' states
+        # Invariant: flowing <=> started, and nobody holds the messages up.
+        self._flowing = False
+        self._bounded = False  # some agent type has a bounded mailbox
+        self._block: AbstractAsyncContextManager[Any] | None = None
+        self._nursery: Nursery | None = None
+        self._crashed: BaseException | None = None
+        self._shut: set[AgentId] = set()  # agents that were closed and not used since
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} {self._state.value}, {len(self._activations)} agents, "
+            f"{self._ledger.pending} pending>"
+        )
+
+    # --- the block
+
+    async def __aenter__(self: SelfT) -> SelfT:
+        if self._block is not None:
+            raise RuntimeError("this runtime's block has been entered already: use one at a time")
+        block = self._run_block()
+        await block.__aenter__()
+        self._block = block
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._block is not None
+        block, self._block = self._block, None
+        return await block.__aexit__(exc_type, exc, traceback)
+
+    @asynccontextmanager
+    async def _run_block(self) -> AsyncGenerator[None, None]:
+        # What leaves the block leaves it as itself: a nursery would wrap it in a group. So errors
+        # go around the nursery, except cancellations of its own, which it has to see.
+        error: BaseException | None = None
+        self._crashed = None
+        try:
+            async with self._loop.open_nursery() as nursery:
+                self._nursery = nursery
+                self._workers.open(nursery)
+                self._reaper.open(nursery)
+                self._observer.choose(self._tracer_provider)
+                try:
+                    yield
+                    await self._leave()
+                except BaseException as exc:  # raised again below, or here
+                    if nursery.cancel_scope.cancel_called:
+                        raise
+                    error = exc
+                finally:
+                    self._flowing = False
+                    self._state = State.STOPPED
+                    nursery.cancel_scope.cancel("the runtime's block was left")
+        finally:
+            self._nursery = None
+            self._workers.close()
+            self._reaper.close()
+            self._fail_queued("the runtime's block was left before it was handled")
+            failures = await self._close_agents()
+            if self._crashed is not None:
+                crashed, self._crashed = self._crashed, None
+                raise crashed
+        if error is not None:
+            raise bare(error)
+        if failures:
+            raise BaseExceptionGroup("agents failed to close", failures)
+        self._supervisor.raise_kept()
+
+    async def _leave(self) -> None:
+        """End of the block, normally: what runs may finish, what is queued fails."""
+        self._state = State.STOPPING
+        self._flowing = False
+        self._fail_queued("the runtime's block was left before it was handled")
+        await self._ledger.wait_until(self._nothing_runs)
+
+    def _crash(self, error: BaseException) -> None:
+        """A handler raised what is meant for the program: end the block with it."""
+        self._crashed = error
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(f"a handler raised {type(error).__name__}")
+
+    # --- start and stop
+
+    def is_started(self) -> bool:
+        """Whether messages are handled as they come: after `start`, before any stop."""
+        return self._state is State.STARTED
+
+    def start(self) -> None:
+        """Begin to handle messages. Returns at once; what was submitted before goes first.
+
+        Handlers see the context variables that are in force here.
+
+        Raises:
+            RuntimeError: outside of the runtime's block, or already started.
+        """
+        if self._nursery is None:
+            raise RuntimeError(
+                "start() needs the runtime's block: "
+                "`async with SingleThreadedAgentRuntime() as runtime: runtime.start()`"
+            )
+        if self._state is not State.STOPPED:
+            raise RuntimeError(f"the runtime is {self._state.value} already: stop() it first")
+        self._observer.choose(self._tracer_provider)
+        self._state = State.STARTED
+        self._shut.clear()
+        self._workers.open(self._nursery)
+        self._flow()
+
+    async def stop(self, *, deadline: float = math.inf) -> None:
+        """Take no more messages, fail those that are queued, and let running handlers finish.
+
+        What is queued fails with `UndeliverableException`. Requests that running handlers send
+        meanwhile fail so too; what they publish waits, like everything that is submitted later, for
+        the next `start`. Agents, subscriptions and registrations stay.
+
+        Cancelled while it waits for handlers, it has stopped the runtime all the same; they go on.
+
+        Args:
+            deadline: A time on the event loop's clock (``trio.current_time() + 5``) at which
+                handlers that still run are cancelled. Their senders get `MessageCancelled`.
+
+        Raises:
+            RuntimeError: not started, or called by a handler, which it would wait for.
+            BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
+        """
+        self._check_started("stop")
+        self._check_outside_handlers("stop")
+        await self._stop(deadline)
+        self._supervisor.raise_kept()
+
+    async def stop_when_idle(self) -> None:
+        """Wait until nothing that was accepted is unfinished, then stop.
+
+        Messages that handlers send or publish meanwhile are waited for too.
+
+        Raises:
+            RuntimeError: not started, or called by a handler, which it would wait for.
+            BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
+        """
+        self._check_started("stop_when_idle")
+        self._check_outside_handlers("stop_when_idle")
+        await self._ledger.wait_until(self._is_idle)
+        if self._state is State.STARTED:
+            await self._stop(math.inf)
+        self._supervisor.raise_kept()
+
+    async def stop_when(self, condition: Callable[[], bool]) -> None:
+        """Wait until *condition* is true, then `stop`.
+
+        It is looked at whenever a message has been settled, and once a second beside that. An event
+        that a handler sets, and a task that waits for it and calls `stop`, needs no polling.
+
+        Raises:
+            RuntimeError: not started, or called by a handler, which it would wait for.
+            BaseException: what *condition* raised; the runtime goes on.
+            BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
+        """
+        self._check_started("stop_when")
+        self._check_outside_handlers("stop_when")
+        while not condition():
+            deadline = self._loop.current_time() + CONDITION_PERIOD
+            with (
+                self._loop.CancelScope(deadline=deadline),
+                self._ledger.watch(lambda: True) as settled,
+            ):
+                await settled.wait()
+        if self._state is State.STARTED:
+            await self._stop(math.inf)
+        self._supervisor.raise_kept()
+
+    async def close(self) -> None:
+        """Stop if started, then close every agent that was made. It may be repeated.
+
+        All agents are closed, whatever one of them raises. The runtime may be started again, with
+        the same agents.
+
+        Raises:
+            RuntimeError: called by a handler, which it would wait for.
+            BaseExceptionGroup: what agents raised, and failures of publications.
+        """
+        self._check_outside_handlers("close")
+        if self._state is State.STARTED:
+            await self._stop(math.inf)
+        failures = await self._close_agents()
+        kept = self._supervisor.take()
+        if kept is not None:
+            failures.append(kept)
+        if failures:
+            raise BaseExceptionGroup("agents failed to close", failures)
+
+    async def process_next(self) -> None:
+        """Take up the next message by hand, instead of `start`.
+
+        Waits while there is none. Returns when the handler has run to where it first waits, not
+        when it has ended.
+
+        Raises:
+            RuntimeError: outside of the runtime's block, or started: then messages are taken up
+                as they come.
+            BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
+        """
+        if self._nursery is None:
+            raise RuntimeError("process_next() needs the runtime's block: `async with runtime:`")
+        if self._state is not State.STOPPED:
+            raise RuntimeError(
+                f"the runtime is {self._state.value} and takes up messages by itself: "
+                "process_next() is for a runtime that is not"
+            )
+        self._supervisor.raise_kept()
+        self._workers.submit(await self._intake.take())
+        # One turn of the loop wakes a worker; in the next, at the latest, it has begun.
+        await self._loop.checkpoint()
+        await self._loop.checkpoint()
+        self._supervisor.raise_kept()
+
+    @property
+    def unprocessed_messages_count(self) -> int:
+        """How many messages wait to be taken up. Those whose handlers run are not among them."""
+        return max(0, self._ledger.pending - self._ledger.running)
+
+    def statistics(self) -> RuntimeStatistics:
+        """Count what has become of all messages, at this moment."""
+        ledger = self._ledger
+        door = self._pipeline.door
+        return RuntimeStatistics(
+            accepted=ledger.accepted,
+            handled=ledger.handled,
+            failed=ledger.failed,
+            dropped=ledger.dropped,
+            cancelled=ledger.cancelled,
+            undeliverable=ledger.undeliverable,
+            pending=ledger.pending,
+            running=ledger.running,
+            waiting=(0 if door is None else len(door)),
+            agents=sum(a.agent is not None for a in self._activations.values()),
+            mailboxes={
+                id: activation.queued
+                for id, activation in self._activations.items()
+                if activation.queued
+            },
+            dead_letters=tuple(ledger.dead_letters),
+        )
+
+    async def _stop(self, deadline: float) -> None:
+        self._state = State.STOPPING
+        self._flowing = False
+        try:
+            self._fail_queued("the runtime was stopped before it was handled")
+            if deadline != math.inf:
+                with self._loop.CancelScope(deadline=deadline):
+                    await self._ledger.wait_until(self._nothing_runs)
+                for worker in tuple(self._workers.at_work):
+                    if worker.envelope is not None:
+                        self._pipeline.cancel(
+                            worker.envelope, "the runtime was stopped and its deadline passed"
+                        )
+            await self._ledger.wait_until(self._nothing_runs)
+        finally:
+            if self._state is State.STOPPING:
+                self._state = State.STOPPED
+
+    def _fail_queued(self, reason: str) -> None:
+        queued = self._workers.drain() if self._state is not State.STOPPED else []
+        if self._nursery is None:
+            queued = self._workers.drain()
+        queued += self._intake.drain()
+        for activation in tuple(self._activations.values()):
+            queued += activation.drain()
+        for envelope in queued:
+            if envelope.stage is not Stage.QUEUED:
+                continue
+            if isinstance(envelope, Publication):
+                for delivery in envelope.deliveries or ():
+                    self._pipeline.void(delivery)
+            if envelope.cleared and envelope.activation is not None:
+                envelope.activation.vacate(envelope)
+            error = UndeliverableException(f"{envelope!r}: {reason}")
+            self._pipeline.settle(envelope, Outcome.UNDELIVERABLE, error=error)
+
+    def _flow(self) -> None:
+        """Let messages through, if nothing speaks against it; first those that have waited."""
+        if self._state is State.STARTED and not self._holds:
+            for envelope in self._intake.drain():
+                self._workers.submit(envelope)
+            self._flowing = True
+
+    def _is_idle(self) -> bool:
+        return self._ledger.pending == 0
+
+    def _nothing_runs(self) -> bool:
+        return self._ledger.running == 0 and self._workers.is_empty
+
+    def _check_started(self, name: str) -> None:
+        if self._state is not State.STARTED:
+            raise RuntimeError(
+                f"{name}() was called on a runtime that is not started: call start() first"
+            )
+
+    def _check_outside_handlers(self, name: str) -> None:
+        frame = current_frame.get()
+        if isinstance(frame, Envelope) and frame.stage is not Stage.SETTLED:
+            raise RuntimeError(
+                f"{name}() waits for running handlers and was called by one ({frame.recipient}): "
+                "set an event there, and call it from a task outside that waits for the event"
+            )
+
+    # --- messages
+
+    async def send_message(
+        self,
+        message: Any,
+        recipient: AgentId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+    ) -> Any:
+        """Deliver *message* to one agent and return what its handler returns.
+
+        A send is a call. When the sender is cancelled, by a cancel scope, a deadline or the token,
+        the handler is cancelled, and the sender resumes when it has unwound. The sender of a
+        message that is still queued resumes at once; nothing was delivered. Waits for `start` if
+        the runtime is not started.
+
+        Args:
+            message: Any object; it is handed over as it is, by reference.
+            recipient: The agent, made on demand by its type's factory.
+            sender: The sending agent; None outside of agents.
+            cancellation_token: Cancels the message wherever it is on its way.
+            message_id: A unique id for logs and traces; made up when somebody reads it if None.
+
+        Returns:
+            What the handler returned; None if no handler of a `RoutedAgent` accepted the message
+            (see *strict*).
+
+        Raises:
+            UndeliverableException: the runtime stopped before the message was handled. Its
+                subclasses: `UnknownAgentType`, also a `LookupError`; `Overloaded`, see *overflow*.
+            CantHandleException: the agent cannot handle the message.
+            MessageDroppedException: an intervention handler dropped the message or the reply.
+            MessageCancelled: the token was cancelled, or `stop` reached its deadline.
+            DeadlockError: this request and others would have waited for each other for ever.
+            BaseException: whatever the handler raised, the very object.
+        """
+        parent = current_frame.get()
+        request = Request(
+            message,
+            sender,
+            parent if isinstance(parent, Envelope) else None,
+            recipient,
+            self._new_reply(),
+        )
+        activation = self._activations.get(recipient)
+        if activation is None:
+            activation = self._find_recipient(request, recipient)
+        if (
+            cancellation_token is not None
+            or message_id is not None
+            or sender is not None
+            or self._observer.is_listening()
+        ):
+            self._prepare(request, cancellation_token, message_id)
+        if self._flowing and not self._bounded and self._pipeline.door is None:
+            request.activation = activation
+            activation.queued += 1
+            self._ledger.accept()
+            self._workers.submit(request)
+        else:
+            await self._admit(request, activation)
+        if request.token is not None:
+            self._pipeline.link_token(request, request.token)
+        reply = request.reply
+        await reply.wait(lambda: self._pipeline.cancel(request, "its sender was cancelled"))
+        if request.outcome is Outcome.HANDLED:
+            return request.result
+        error = request.error
+        assert error is not None
+        if request.outcome is Outcome.CANCELLED:
+            reply.raise_if_cancelled()
+        try:
+            raise error
+        finally:
+            # The traceback refers to this frame: without this the two keep each other alive.
+            del error, request, reply, parent
+
+    async def publish_message(
+        self,
+        message: Any,
+        topic_id: TopicId,
+        *,
+        sender: AgentId | None = None,
+        cancellation_token: CancellationToken | None = None,
+        message_id: str | None = None,
+    ) -> None:
+        """Hand *message* to every agent whose subscriptions match *topic_id*, except *sender*.
+
+        Returns when the message is queued, before any handler begins; it only waits, cancellably,
+        where a bound was set and reached. Each recipient handles the message once, and they begin
+        in the order of their subscriptions. There is no reply, and no error if nobody subscribes
+        (the message is then among the dead letters of `statistics`).
+
+        Args:
+            message: Any object; it is handed over as it is, by reference.
+            topic_id: Where to publish.
+            sender: The publishing agent, which does not hear itself; None outside of agents.
+            cancellation_token: Cancels the message, and every handler of it.
+            message_id: A unique id for logs and traces; made up when somebody reads it if None.
+
+        Raises:
+            Overloaded: a bound was reached, and its policy is to refuse.
+            MessageCancelled: the token was cancelled before.
+            DeadlockError: the publisher would have waited for room for ever.
+        """
+        if not isinstance(topic_id, TopicId):
+            raise TypeError(f"topic_id must be a TopicId, not {type(topic_id).__name__}")
+        parent = current_frame.get()
+        publication = Publication(
+            message, sender, parent if isinstance(parent, Envelope) else None, topic_id
+        )
+        if (
+            cancellation_token is not None
+            or message_id is not None
+            or sender is not None
+            or self._observer.is_listening()
+        ):
+            self._prepare(publication, cancellation_token, message_id)
+        if self._flowing and not self._bounded and self._pipeline.door is None:
+            self._ledger.accept()
+            self._workers.submit(publication)
+            if publication.token is not None:
+                self._pipeline.link_token(publication, publication.token)
+            return
+        await self._admit(publication, None)
+        if publication.token is not None:
+            self._pipeline.link_token(publication, publication.token)
+        if publication.outside:
+            await self._wait_for_places(publication)
+
+    def _find_recipient(self, request: Request, recipient: AgentId) -> Activation:
+        if not isinstance(recipient, AgentId):
+            raise TypeError(
+                f"recipient must be an AgentId, not {type(recipient).__name__}: "
+                'AgentId("type", "key"), or AgentId.from_str("type/key")'
+            )
+        try:
+            return self._pipeline.activation(recipient)
+        except UnknownAgentType as exc:
+            self._refuse(request, str(exc))
+            raise
+
+    def _refuse(self, envelope: Envelope, reason: str) -> None:
+        self._ledger.accept()
+        self._ledger.settle(Outcome.UNDELIVERABLE)
+        self._ledger.bury(envelope, reason)
+
+    def _prepare(
+        self, envelope: Envelope, token: CancellationToken | None, message_id: str | None
+    ) -> None:
+        """See to what few messages have, before anything has happened to this one."""
+        if envelope.sender is not None and not isinstance(envelope.sender, AgentId):
+            raise TypeError(f"sender must be an AgentId, not {type(envelope.sender).__name__}")
+        if token is not None and not isinstance(token, CancellationToken):
+            raise TypeError(
+                f"cancellation_token must be a CancellationToken, not {type(token).__name__}"
+            )
+        if message_id is not None and not isinstance(message_id, str):
+            raise TypeError(f"message_id must be a str, not {type(message_id).__name__}")
+        envelope._message_id = message_id
+        envelope.token = token
+        if token is not None and token.is_cancelled():
+            self._ledger.accept()
+            self._ledger.settle(Outcome.CANCELLED)
+            raise MessageCancelled("its CancellationToken was cancelled before it was sent")
+        self._observer.submitted(envelope)
+
+    async def _admit(self, envelope: Envelope, activation: Activation | None) -> None:
+        """Take a message in where there are bounds, or where messages do not flow."""
+        inside = envelope.parent is not None and envelope.parent.stage is not Stage.SETTLED
+        if self._state is State.STOPPING and isinstance(envelope, Request):
+            error = UndeliverableException(f"{envelope!r}: the runtime is being stopped")
+            self._refuse(envelope, str(error))
+            raise error
+        self._check_places(envelope, activation)
+        door = self._pipeline.door
+
+        def enter() -> None:
+            self._ledger.accept()
+            if activation is not None:
+                envelope.activation = activation
+                activation.enter(envelope)
+            elif self._bounded and isinstance(envelope, Publication):
+                envelope.deliveries = self._pipeline.make_deliveries(envelope)
+            # While states are looked at, only what running handlers wait for may pass.
+            if self._flowing or (self._state is State.STARTED and inside and activation is not None):
+                self._workers.submit(envelope)
+            else:
+                self._intake.put(envelope)
+
+        if door is None or inside or door.is_open:
+            enter()
+        elif self._overflow == "raise":
+            raise Overloaded(
+                f"{door.capacity} messages are pending, as many as max_pending allows: "
+                "try again later, or let submitters wait with overflow='wait'"
+            )
+        else:
+            await door.wait(enter)
+
+    def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
+        """Refuse what finds a full mailbox whose policy is to refuse.
+
+        Raises:
+            Overloaded: and nothing was delivered to anybody.
+        """
+        if not self._bounded:
+            return
+        if activation is not None:
+            recipients = [activation]
+        else:
+            assert envelope.topic is not None
+            recipients = [
+                self._activations[id]
+                for id in self._pipeline.routes.recipients(envelope.topic)
+                if id in self._activations and id != envelope.sender
+            ]
+        for recipient in recipients:
+            if recipient.is_full and recipient.registration.overflow == "raise":
+                if not recipient.is_reentrant(envelope):
+                    raise Overloaded(
+                        f"the mailbox of {recipient.id} is full "
+                        f"({recipient.registration.mailbox_size} messages): try again later, or "
+                        "let submitters wait with overflow='wait'"
+                    )
+
+    async def _wait_for_places(self, publication: Publication) -> None:
+        publication.reply = self._new_reply()
+        outside = [d for d in publication.deliveries or () if not d.place]
+        for delivery in outside:
+            activation = delivery.activation
+            assert activation is not None
+            if activation.limit is None:
+                continue
+            error = begin_waiting(delivery, activation)
+            if error is not None:
+                publication.reply = None
+                if publication.stage is not Stage.SETTLED:
+                    self._pipeline.cancel(publication, "its publisher would wait for ever")
+                raise error
+
+        def give_up() -> bool:
+            publication.reply = None
+            if publication.stage is Stage.QUEUED:
+                self._pipeline.cancel(publication, "its publisher was cancelled")
+            return True
+
+        try:
+            await publication.reply.wait(give_up)
+        finally:
+            for delivery in outside:
+                end_waiting(delivery)
+            publication.reply = None
+
+    # --- registration
+
+    async def register_factory(
+        self,
+        type: str | AgentType,
+        agent_factory: Callable[[], Agent | Awaitable[Agent]],
+        *,
+        expected_class: type[Any] | None = None,
+        max_concurrency: int | None = None,
+        mailbox_size: int | None = None,
+        overflow: Overflow | None = None,
+        idle_timeout: float | None = None,
+    ) -> AgentType:
+        """Say how agents of *type* are made. Adds no subscriptions: prefer the class's `register`.
+
+        Does not wait.
+
+        Args:
+            type: A name that has not been registered yet.
+            agent_factory: Called without arguments, once for each key that is needed; may be async.
+                If it fails, all messages that wait for the agent fail, and the next one tries again.
+            expected_class: What the factory's agents must be instances of; None for anything.
+            max_concurrency: How many handlers of one agent may run at a time; None for no limit.
+                More wait in order, but a message from the call chain that a handler waits for
+                never waits for that handler.
+            mailbox_size: How many messages may wait for one agent; None for no bound.
+            overflow: What publishers meet at a full mailbox; None for the runtime's policy. With
+                ``"raise"``, senders of requests too; they wait for their reply anyway.
+            idle_timeout: Close agents that have had nothing to do for so many seconds. Their state
+                is kept and given to the next agent of the same id.
+
+        Raises:
+            TypeError: the factory takes arguments, or something is of the wrong type.
+            ValueError: the type is registered already, or a limit is out of range.
+        """
+        agent_type = type if isinstance(type, AgentType) else AgentType(type)
+        check_overflow(overflow)
+        self._pipeline.registry.add_factory(
+            Registration(
+                agent_type,
+                agent_factory,
+                expected_class=expected_class,
+                max_concurrency=max_concurrency,
+                mailbox_size=mailbox_size,
+                overflow=overflow or self._overflow,
+                idle_timeout=idle_timeout,
+            )
+        )
+        if mailbox_size is not None:
+            self._bounded = True
+        return agent_type
+
+    async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
+        """Put a ready agent at *agent_id*. Adds no subscriptions: prefer `register_instance`.
+
+        Raises:
+            TypeError: it is not an agent.
+            ValueError: the id is taken, the type has a factory, or the type's other instances are
+                of another class.
+            RuntimeError: the agent belongs to another id or runtime.
+        """
+        if not isinstance(agent_id, AgentId):
+            raise TypeError(f"agent_id must be an AgentId, not {type(agent_id).__name__}")
+        if not callable(getattr(agent_instance, "on_message", None)):
+            raise TypeError(f"expected an Agent, not {type(agent_instance).__name__}")
+        registration = self._pipeline.registry.add_instance(agent_instance, agent_id)
+        try:
+            await agent_instance.bind_id_and_runtime(id=agent_id, runtime=self)
+        except BaseException:
+            del registration.instances[agent_id]
+            raise
+        self._pipeline.activation(agent_id)
+        return agent_id
+
+    async def add_subscription(self, subscription: Subscription) -> None:
+        """Obey *subscription* from now on, for publications whose turn is still to come.
+
+        Raises:
+            TypeError: it is not a subscription.
+            ValueError: there is one like it, or of the same id, already.
+        """
+        self._pipeline.routes.add(subscription)
+
+    async def remove_subscription(self, id: str) -> None:
+        """Forget the subscription of this id.
+
+        Raises:
+            LookupError: there is none.
+        """
+        self._pipeline.routes.remove(id)
+
+    def add_message_serializer(
+        self, serializer: MessageSerializer[Any] | Sequence[MessageSerializer[Any]]
+    ) -> None:
+        """Know one or several more serializers; the last one for a type and content type counts.
+
+        Raises:
+            TypeError: one of them is not a serializer; none was added.
+        """
+        self._serialization.add_serializer(serializer)
+
+    # --- agents
+
+    @overload
+    async def get(self, id: AgentId, /, *, lazy: bool = ...) -> AgentId: ...
+
+    @overload
+    async def get(
+        self, type: AgentType | str, /, key: str = ..., *, lazy: bool = ...
+    ) -> AgentId: ...
+
+    async def get(
+        self, id_or_type: AgentId | AgentType | str, /, key: str = "default", *, lazy: bool = True
+    ) -> AgentId:
+        """Give an agent's id; with ``lazy=False`` also make the agent now.
+
+        Raises:
+            LookupError: not lazy, and the agent type is unknown.
+        """
+        id = id_or_type if isinstance(id_or_type, AgentId) else AgentId(id_or_type, key)
+        if not lazy:
+            await self._ensure_agent(id)
+        return id
+
+    async def try_get_underlying_agent_instance(
+        self, id: AgentId, type: type[AgentT] = Agent  # type: ignore[type-abstract,assignment]
+    ) -> AgentT:
+        """Give the agent itself, made if need be. For debugging: agents are reached by messages.
+
+        Raises:
+            LookupError: the agent type is unknown.
+            TypeError: the agent is not of the class *type*.
+        """
+        agent = await self._ensure_agent(id)
+        if not isinstance(agent, type):
+            raise TypeError(
+                f"agent {id} is a {agent.__class__.__qualname__}, not a {type.__qualname__}"
+            )
+        return agent
+
+    async def agent_metadata(self, agent: AgentId) -> AgentMetadata:
+        """Give one agent's type, key and description. The agent is made if need be.
+
+        Raises:
+            LookupError: the agent type is unknown.
+        """
+        return (await self._ensure_agent(agent)).metadata
+
+    async def agent_save_state(self, agent: AgentId) -> Mapping[str, Any]:
+        """Give one agent's state, also while it handles messages. It is made if need be.
+
+        Raises:
+            LookupError: the agent type is unknown.
+            StateError: the state is not what JSON can express; the error names the path.
+        """
+        state = await call_user((await self._ensure_agent(agent)).save_state)
+        return check_agent_state(agent, state)
+
+    async def agent_load_state(self, agent: AgentId, state: Mapping[str, Any]) -> None:
+        """Restore one agent's state, also while it handles messages. It is made if need be.
+
+        Raises:
+            LookupError: the agent type is unknown.
+        """
+        await call_user((await self._ensure_agent(agent)).load_state, state)
+
+    async def deactivate(self, agent_id: AgentId) -> None:
+        """Close one agent and let go of it, when what was submitted to it before has been handled.
+
+        Its state is not saved. Messages that come meanwhile wait, and the first of them has a new
+        agent made. An agent that does not exist is no error. An instance that was registered is
+        registered no more.
+
+        Raises:
+            RuntimeError: called in a call chain of the agent's own handlers, which it would wait
+                for.
+            UndeliverableException: the runtime was stopped before; the agent stays.
+            Exception: what the agent's `close` raised; it is let go of all the same.
+        """
+        activation = self._activations.get(agent_id)
+        if activation is None:
+            self._pipeline.dormant.pop(agent_id, None)
+            return
+        frame = current_frame.get()
+        if isinstance(frame, Envelope) and (
+            frame.activation is activation or activation.is_reentrant(frame)
+        ):
+            raise RuntimeError(
+                f"deactivate({agent_id}) waits for the handlers of {agent_id} and was called by "
+                "one: call it from outside, or register the type with an idle_timeout"
+            )
+        reply = self._new_reply()
+        farewell = Farewell(activation, reply, keep_state=False)
+        if self._nursery is None:
+            await self._pipeline.close_agent(farewell, activation)
+        else:
+            self._workers.submit(farewell)
+            await reply.wait(lambda: farewell.give_up())
+        if farewell.error is not None:
+            raise farewell.error
+
+    async def _ensure_agent(self, id: AgentId) -> Agent:
+        if not isinstance(id, AgentId):
+            raise TypeError(f"expected an AgentId, not {type(id).__name__}")
+        frame = current_frame.get()
+        parent = frame if isinstance(frame, Envelope) else None
+        while True:
+            activation = self._pipeline.activation(id)
+            if activation.agent is not None and activation.closing is None:
+                return activation.agent
+            errand = Errand(parent, activation)
+            if activation.starter is None and activation.closing is None:
+                activation.queued += 1
+                try:
+                    await self._pipeline.make_agent(activation, errand)
+                finally:
+                    activation.queued -= 1
+                    errand.stage = Stage.SETTLED
+                    self._pipeline.forget_if_unused(activation)
+                continue
+            if activation.starter is not None and (
+                activation.starter is parent or any(a is activation.starter for a in errand.ancestors())
+            ):
+                raise DeadlockError(
+                    f"the factory of {id} asks for {id} itself: an agent cannot be had before it "
+                    "is made"
+                )
+            changed = activation
+            await self._ledger.wait_until(
+                lambda: changed.starter is None and changed.closing is None
+            )
+
+    async def _close_agents(self) -> list[BaseException]:
+        failures: list[BaseException] = []
+        for activation in tuple(self._activations.values()):
+            agent = activation.agent
+            if agent is None or activation.id in self._shut:
+                continue
+            self._shut.add(activation.id)
+            try:
+                await call_user(agent.close)
+            except Exception as exc:
+                exc.add_note(f"raised by close() of agent {activation.id}")
+                failures.append(exc)
+        return failures
+
+    def _note_idle(self, activation: Activation) -> None:
+        self._reaper.note_idle(activation)
+
+    def _let_go(self, activation: Activation) -> bool:
+        if not self._flowing:
+            return False
+        self._workers.submit(Farewell(activation, None, keep_state=True))
+        return True
+
+    # --- state
+
+    async def save_state(self) -> Mapping[str, Any]:
+        """Give the states of all agents that were made, as ``{"type/key": state}``.
+
+        It is one consistent cut: messages are held up, those that have begun are finished, with all
+        they wait for, and then every agent is asked while nothing is handled. Queued messages and
+        subscriptions are not part of it.
+
+        Raises:
+            RuntimeError: called by a handler, which it would wait for.
+            StateError: a state is not what JSON can express; the error names agent and path.
+        """
+        self._check_outside_handlers("save_state")
+        state: dict[str, Any] = {}
+        async with self._held():
+            for id, dormant in self._pipeline.dormant.items():
+                state[str(id)] = check_agent_state(id, dormant)
+            for activation in tuple(self._activations.values()):
+                agent = activation.agent
+                if agent is not None:
+                    saved = await call_user(agent.save_state)
+                    state[str(activation.id)] = check_agent_state(activation.id, saved)
+        return state
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take over what `save_state` gave: every agent it names is made and restored.
+
+        Nothing is handled meanwhile. Agents that *state* does not name are left as they are.
+
+        Raises:
+            RuntimeError: called by a handler, which it would wait for.
+            StateError: *state* is not one of ours, or names agent types that are not registered;
+                nothing was loaded.
+        """
+        self._check_outside_handlers("load_state")
+        states = parse_state(state)
+        unknown = sorted(
+            {id.type for id in states if id.type not in self._pipeline.registry}
+        )
+        if unknown:
+            raise StateError(
+                f"the state names agent types that are not registered: {', '.join(unknown)}"
+            )
+        async with self._held():
+            for id, saved in states.items():
+                self._pipeline.dormant.pop(id, None)
+                agent = await self._ensure_agent(id)
+                await call_user(agent.load_state, saved)
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[None, None]:
+        """Hold messages up, and wait until every agent is between two messages."""
+        with self._holding():
+            await self._ledger.wait_until(self._nothing_runs)
+            yield
+
+    @contextmanager
+    def _holding(self) -> Generator[None, None, None]:
+        self._holds += 1
+        self._flowing = False
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self._flow()
+
+
+def bare(error: BaseException) -> BaseException:
+    """One bare `KeyboardInterrupt` for Ctrl-C, however many groups the nurseries put it in."""
+    if isinstance(error, BaseExceptionGroup):
+        interrupts = error.subgroup(KeyboardInterrupt)
+        if interrupts is not None:
+            interrupt = KeyboardInterrupt()
+            interrupt.__cause__ = error
+            return interrupt
+    return error

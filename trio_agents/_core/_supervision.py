@@ -1,0 +1,90 @@
+"""What happens when a handler raises and no sender waits: nothing is lost.
+
+A request's failure goes to its sender and never comes here. A publication's failure has nobody
+waiting, so the application's policy decides:
+
+- ``ignore_unhandled_exceptions=True``: it is logged, with its traceback, and that is all.
+- ``ignore_unhandled_exceptions=False``: it is kept, and the next `stop`, `stop_when_idle`,
+  `stop_when`, `process_next`, `close` or the end of the runtime's block raises all that were kept as
+  one exception group.
+- A `KeyboardInterrupt` or `SystemExit` means the program, not the message: it ends the runtime's
+  block at once. Other exceptions that are no `Exception` are always kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .._sansio._events import AgentConstructionExceptionEvent, MessageHandlerExceptionEvent
+from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
+from ._envelope import Envelope, Publication
+
+if TYPE_CHECKING:
+    from .._sansio._identifiers import AgentId
+
+__all__ = ["Supervisor"]
+
+logger = logging.getLogger(ROOT_LOGGER_NAME)
+events = logging.getLogger(EVENT_LOGGER_NAME)
+
+
+class Supervisor:
+    """Judges failures that no sender waits for."""
+
+    def __init__(self, *, ignore: bool) -> None:
+        self._ignore = ignore
+        self._kept: list[BaseException] = []
+        self.end_block: Callable[[BaseException], None] | None = None
+
+    def report(self, error: BaseException, envelope: Envelope) -> None:
+        """Judge the failure of *envelope*, a publication or one of its deliveries."""
+        if isinstance(envelope, Publication) or envelope.recipient is None:
+            where = f"publication to topic {envelope.topic}"
+        else:
+            where = f"agent {envelope.recipient} on topic {envelope.topic}"
+        self._judge(error, f"{where}, message {envelope.message_id}")
+        if envelope.recipient is not None and events.isEnabledFor(logging.ERROR):
+            events.info(
+                MessageHandlerExceptionEvent(
+                    payload=f"<{type(envelope.message).__name__}>",
+                    handling_agent=envelope.recipient,
+                    exception=error,
+                )
+            )
+
+    def report_aside(self, error: BaseException, what: str) -> None:
+        """Judge a failure beside any message: of a token's callback, of closing a quiet agent."""
+        self._judge(error, what)
+
+    def note_construction(self, error: BaseException, id: AgentId) -> None:
+        """Log that an agent could not be made. Whoever needed it gets the exception."""
+        if events.isEnabledFor(logging.ERROR):
+            events.info(AgentConstructionExceptionEvent(agent_id=id, exception=error))
+
+    def _judge(self, error: BaseException, what: str) -> None:
+        error.add_note(f"raised in trio_agents by {what}")
+        if isinstance(error, (KeyboardInterrupt, SystemExit)) and self.end_block is not None:
+            self.end_block(error)
+            return
+        logger.error("Unhandled exception: %s", what, exc_info=error)
+        if not self._ignore or not isinstance(error, Exception):
+            self._kept.append(error)
+
+    def take(self) -> BaseExceptionGroup[BaseException] | None:
+        """Give all failures kept so far as one group, once."""
+        if not self._kept:
+            return None
+        kept, self._kept = self._kept, []
+        return BaseExceptionGroup("unhandled exceptions in message handlers", kept)
+
+    def raise_kept(self) -> None:
+        """Raise what `take` gives.
+
+        Raises:
+            BaseExceptionGroup: one leaf for each failure; an `ExceptionGroup` where possible.
+        """
+        group = self.take()
+        if group is not None:
+            raise group

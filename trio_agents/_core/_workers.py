@@ -1,0 +1,232 @@
+"""The run queue and the workers that empty it.
+
+The run queue is one memory channel for the whole runtime, in the order of submission. A worker is a
+task in the runtime's nursery. It takes the next envelope and carries it through: it is the handler's
+task for that long, and takes another envelope afterwards. Whoever takes an envelope begins its
+handler in the same step of the scheduler, so handlers begin in the order of the queue, whatever
+order the scheduler prefers: that is why there is one queue and not one for each agent. (A task for
+each message, or a reader for each agent, would begin in the order in which trio shuffles them.)
+
+How many workers there are follows the handlers that wait:
+
+- One idle worker, the *leader*, waits on the channel.
+- A worker that is about to run a handler while more is queued sends a *scout*: it wakes a resting
+  worker, or starts one. If the handler returns without waiting, the first worker just goes on, so a
+  burst of ten thousand quick messages costs one scout; if it waits, the scout takes over.
+- A worker that finds nothing to do and another one leading rests, up to a limit, and else ends.
+
+A worker ends, and another takes its place, when its cancel scope was used, and when a handler left a
+context variable changed: the next message must find nothing of the one before.
+
+A memory channel gives a value to a waiting reader *before* that reader runs. While such a value is
+under way (`_handed`) nobody else takes one, or a later message could begin first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, Final
+
+from ._envelope import Envelope, Stage
+
+if TYPE_CHECKING:
+    from ._ledger import Ledger
+    from ._loop import CancelScope, EventLoop, Nursery, Reply
+
+__all__ = ["Worker", "Workers"]
+
+MAX_RESTING: Final = 128
+# Handlers that never wait do not starve the rest of the program: after so many in a row a worker
+# lets the scheduler have a turn.
+MAX_STREAK: Final = 64
+
+_NUDGE: Final = object()  # "look again", to the leader
+
+
+class Worker:
+    """One worker task: its scope, and what it carries."""
+
+    __slots__ = ("envelope", "scope")
+
+    def __init__(self, scope: CancelScope) -> None:
+        self.scope = scope
+        self.envelope: Envelope | None = None
+
+
+class Workers:
+    """The run queue of one runtime, and its workers.
+
+    *carry* sees one envelope through. It returns whether the worker is fit for another.
+    """
+
+    def __init__(
+        self, loop: EventLoop, ledger: Ledger, carry: Callable[[Envelope, Worker], Awaitable[bool]]
+    ) -> None:
+        self._loop = loop
+        self._ledger = ledger
+        self._carry = carry
+        self._send, self._receive = loop.open_memory_channel()
+        self._queued = 0  # values in the channel that nobody was handed
+        # What goes before the queue: a publication's deliveries, messages out of mailboxes. Only
+        # earlier submissions than any in the channel get here.
+        self._front: deque[Envelope] = deque()
+        self._leading = False  # a worker waits on the channel
+        self._handed = False  # it has been given a value and has not run yet
+        self._scouts = 0  # workers that were woken or started and have not run yet
+        self._resting: list[Reply] = []
+        self._nursery: Nursery | None = None
+        self._context: Context | None = None
+        self._epoch = 0
+        self.at_work: set[Worker] = set()
+
+    def open(self, nursery: Nursery) -> None:
+        """Start workers in *nursery* from now on, with the context variables in force here.
+
+        Workers that were started with others end when they have nothing in hand.
+        """
+        self._nursery = nursery
+        self._context = copy_context()
+        self._epoch += 1
+        if self._leading:
+            self._wake()
+        while self._resting:
+            self._scouts += 1
+            self._resting.pop().set()
+        if (self._front or self._queued) and not self._scouts and not self._handed:
+            self._wake()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is queued."""
+        return not (self._front or self._queued or self._handed)
+
+    def close(self) -> None:
+        """Forget the workers: their nursery has ended."""
+        self._nursery = None
+        self._leading = self._handed = False
+        self._scouts = 0
+        self._resting.clear()
+
+    def submit(self, envelope: Envelope) -> None:
+        """Put an envelope at the end of the queue."""
+        self._send.send_nowait(envelope)
+        if self._leading:
+            self._leading = False
+            self._handed = True
+        else:
+            self._queued += 1
+            if not self._scouts and not self._handed:
+                self._wake()
+
+    def push(self, envelope: Envelope) -> None:
+        """Put an envelope before the queue, behind what is there already."""
+        self._front.append(envelope)
+        if not self._scouts and not self._handed:
+            self._wake()
+
+    def extend(self, envelopes: list[Any]) -> None:
+        """Put several envelopes before the queue. The calling worker takes the first itself."""
+        self._front.extend(envelopes)
+
+    def drain(self) -> list[Envelope]:
+        """Take out everything that is queued."""
+        drained = list(self._front)
+        self._front.clear()
+        while self._queued:
+            self._queued -= 1
+            drained.append(self._receive.receive_nowait())
+        return drained
+
+    def _wake(self) -> None:
+        if self._leading:
+            self._leading = False
+            self._handed = True
+            self._send.send_nowait(_NUDGE)
+        elif self._resting:
+            self._scouts += 1
+            self._resting.pop().set()
+        elif self._nursery is not None:
+            assert self._context is not None
+            self._scouts += 1
+            self._context.run(self._nursery.start_soon, self._work)
+
+    async def _work(self) -> None:
+        loop = self._loop
+        front = self._front
+        ledger = self._ledger
+        carry = self._carry
+        streak = 0
+        epoch = self._epoch
+        self._scouts -= 1
+        scope = loop.CancelScope()
+        worker = Worker(scope)
+        self.at_work.add(worker)
+        try:
+            with scope:
+                while epoch == self._epoch:
+                    if self._handed or streak == MAX_STREAK:
+                        # Somebody else is about to run and will find what there is.
+                        streak = 0
+                        if not await self._rest():
+                            return
+                        continue
+                    if front:
+                        envelope = front.popleft()
+                        streak += 1
+                    elif self._queued:
+                        self._queued -= 1
+                        envelope = self._receive.receive_nowait()
+                        streak += 1
+                    elif not self._leading:
+                        self._leading = True
+                        streak = 0
+                        envelope = await self._receive.receive()
+                        self._handed = False
+                        if envelope is _NUDGE:
+                            ledger.look()
+                            continue
+                        if front:  # what is there was submitted before what we were handed
+                            front.append(envelope)
+                            envelope = front.popleft()
+                    else:
+                        streak = 0
+                        if not await self._rest():
+                            return
+                        continue
+                    if envelope.stage is Stage.SETTLED:  # cancelled while it was queued
+                        ledger.look()
+                        continue
+                    if (front or self._queued) and not self._scouts:
+                        self._wake()
+                    worker.envelope = envelope
+                    envelope.scope = scope
+                    envelope.stage = Stage.TAKEN
+                    ledger.running += 1
+                    try:
+                        fit = await carry(envelope, worker)
+                    finally:
+                        worker.envelope = None
+                        ledger.running -= 1
+                        if ledger.watches:
+                            ledger.look()
+                    if not fit:
+                        return
+        finally:
+            self.at_work.discard(worker)
+            if (front or self._queued) and not self._scouts and not self._handed:
+                self._wake()
+
+    async def _rest(self) -> bool:
+        """Wait to be sent as a scout; False if so many rest that this worker had better end."""
+        if (self._front or self._queued) and not self._scouts and not self._handed:
+            self._wake()
+        if len(self._resting) >= MAX_RESTING:
+            return False
+        reply = self._loop.Reply()
+        self._resting.append(reply)
+        # Only the end of the runtime cancels a worker that rests.
+        await reply.wait(lambda: True)
+        self._scouts -= 1
+        return True

@@ -1,0 +1,145 @@
+"""The core's event loop on trio: mostly trio's own words."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
+from typing import Any
+
+import trio
+from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
+
+from .._core import _activation, _intake, _ledger, _pipeline, _reaper, _room, _workers
+from .._sansio._cancellation import Home, home_finders
+
+__all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
+
+
+class TrioReply:
+    """A task parks here until `set`; see the core's `Reply`.
+
+    Cheaper than an event, because exactly one task waits and nobody asks whether it was set.
+    """
+
+    __slots__ = ("_abandon", "_is_set", "_raise_cancel", "_task")
+
+    def __init__(self) -> None:
+        self._task: Task | None = None
+        self._is_set = False
+        self._raise_cancel: RaiseCancelT | None = None
+
+    def set(self) -> None:
+        """End the wait."""
+        self._is_set = True
+        if self._task is not None:
+            reschedule(self._task)
+            self._task = None
+
+    async def wait(self, abandon: Callable[[], bool]) -> None:
+        """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once."""
+        if self._is_set:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        self._task = current_task()
+        self._abandon = abandon
+        await wait_task_rescheduled(self._abort)
+
+    def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
+        # Giving up settles the message, which calls `set`: it must not find us here.
+        task, self._task = self._task, None
+        if self._abandon():
+            return Abort.SUCCEEDED
+        self._task = task
+        self._raise_cancel = raise_cancel
+        return Abort.FAILED
+
+    def raise_if_cancelled(self) -> None:
+        """Raise the cancellation that came during the wait, if one came."""
+        if self._raise_cancel is not None:
+            self._raise_cancel()
+
+
+class TrioLoop:
+    """What the core asks of an event loop, on trio."""
+
+    Cancelled = trio.Cancelled
+    CancelScope = trio.CancelScope
+    Event = trio.Event
+    Reply = TrioReply
+    WouldBlock = trio.WouldBlock
+
+    @staticmethod
+    def open_nursery() -> Any:
+        """Open a nursery."""
+        return trio.open_nursery()
+
+    @staticmethod
+    def open_memory_channel() -> Any:
+        """Open a memory channel without a bound."""
+        return trio.open_memory_channel[Any](math.inf)
+
+    @staticmethod
+    def current_time() -> float:
+        """The time of trio's clock, in seconds."""
+        return trio.current_time()
+
+    @staticmethod
+    async def sleep_until(deadline: float) -> None:
+        """Sleep until trio's clock shows *deadline*."""
+        await trio.sleep_until(deadline)
+
+    @staticmethod
+    async def checkpoint() -> None:
+        """Let other tasks run."""
+        await trio.lowlevel.checkpoint()
+
+    @staticmethod
+    def is_cancelled() -> bool:
+        """Whether the next checkpoint of this task would raise `trio.Cancelled`."""
+        return trio.current_effective_deadline() == -math.inf
+
+    @staticmethod
+    def home() -> Home:
+        """The thread of this trio run, and its token."""
+        token = trio.lowlevel.current_trio_token()
+
+        def call_soon(callback: Callable[[], object]) -> None:
+            # When that run is over there is nothing left to cancel.
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(callback)
+
+        return Home(threading.get_ident(), call_soon)
+
+
+def _find_home() -> Home | None:
+    return TrioLoop.home() if trio.lowlevel.in_trio_run() else None
+
+
+home_finders.append(_find_home)
+
+
+def let_interrupts_wait() -> None:
+    """Keep Ctrl-C out of the core's own code, and let it into the application's.
+
+    trio raises `KeyboardInterrupt` wherever the main thread happens to be. In the middle of the
+    core's bookkeeping that would lose a message; there it waits for the next checkpoint. Handlers,
+    factories and everything else that the core calls through `handle` and `call_user` may be
+    interrupted as in any trio program.
+    """
+    for module in (_activation, _intake, _ledger, _pipeline, _reaper, _room, _workers):
+        for function in functions_of(module):
+            trio.lowlevel.enable_ki_protection(function)
+    for function in (_pipeline.handle, _pipeline.call_user):
+        trio.lowlevel.disable_ki_protection(function)
+
+
+def functions_of(module: ModuleType) -> Iterator[Callable[..., Any]]:
+    """Give the functions and methods that *module* defines."""
+    for value in vars(module).values():
+        members = vars(value).values() if isinstance(value, type) else (value,)
+        for member in members:
+            if isinstance(member, FunctionType) and member.__module__ == module.__name__:
+                yield member

@@ -1,0 +1,36 @@
+"""The exceptions of the runtime. Those of AutoGen Core's module of this name have the same names."""
+
+from __future__ import annotations
+
+from ._sansio._errors import (
+    CantHandleException as CantHandleException,
+    DeadlockError as DeadlockError,
+    InvalidIdentifier as InvalidIdentifier,
+    MessageCancelled as MessageCancelled,
+    MessageDecodeError as MessageDecodeError,
+    MessageDroppedException as MessageDroppedException,
+    MessageEncodeError as MessageEncodeError,
+    NotAccessibleError as NotAccessibleError,
+    Overloaded as Overloaded,
+    StateError as StateError,
+    UndeliverableException as UndeliverableException,
+    UnknownAgentType as UnknownAgentType,
+)
+from ._sansio._facade import claim_names
+
+__all__ = [
+    "CantHandleException",
+    "DeadlockError",
+    "InvalidIdentifier",
+    "MessageCancelled",
+    "MessageDecodeError",
+    "MessageDroppedException",
+    "MessageEncodeError",
+    "NotAccessibleError",
+    "Overloaded",
+    "StateError",
+    "UndeliverableException",
+    "UnknownAgentType",
+]
+
+claim_names(__name__, globals())
