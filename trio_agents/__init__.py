@@ -43,6 +43,7 @@ from ._sansio._dispatch import (
     rpc as rpc,
 )
 from ._sansio._facade import claim_names
+from ._sansio._function_call import FunctionCall as FunctionCall
 from ._sansio._genai_spans import (
     trace_create_agent_span as trace_create_agent_span,
     trace_invoke_agent_span as trace_invoke_agent_span,
@@ -64,6 +65,7 @@ from ._sansio._log_names import (
     ROOT_LOGGER_NAME as ROOT_LOGGER_NAME,
     TRACE_LOGGER_NAME as TRACE_LOGGER_NAME,
 )
+from ._sansio._options import AgentOptions as AgentOptions
 from ._sansio._serialization import (
     SerializationRegistry as SerializationRegistry,
     UnknownPayload as UnknownPayload,
@@ -92,6 +94,7 @@ __all__ = [
     "AgentId",
     "AgentInstantiationContext",
     "AgentMetadata",
+    "AgentOptions",
     "AgentProxy",
     "AgentRuntime",
     "AgentType",
@@ -104,6 +107,7 @@ __all__ = [
     "DefaultSubscription",
     "DefaultTopicId",
     "DropMessage",
+    "FunctionCall",
     "InterventionHandler",
     "MessageContext",
     "MessageHandlerContext",

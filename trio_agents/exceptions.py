@@ -1,4 +1,4 @@
-"""The exceptions of the runtime. Those of AutoGen Core's module of this name have the same names."""
+"""The exceptions of the runtime. Those that AutoGen Core has too have its names."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, Unpack, final
 
 from .._sansio._abc import Agent, AgentRuntime, Subscription, UnboundSubscription
 from .._sansio._contexts import (
@@ -27,6 +27,7 @@ from .._sansio._contexts import (
 from .._sansio._dispatch import MessageType
 from .._sansio._errors import InvalidIdentifier
 from .._sansio._identifiers import AgentId, AgentMetadata, AgentType, TopicId
+from .._sansio._options import AgentOptions
 from .._sansio._serializers import MessageSerializer, try_get_known_serializers_for_type
 from .._sansio._subscriptions import TypePrefixSubscription, TypeSubscription
 
@@ -153,9 +154,7 @@ class BaseAgent(ABC, Agent):
         self._runtime = runtime
 
     @final
-    def on_message(  # pyright: ignore[reportIncompatibleMethodOverride]  # not async, see above
-        self, message: Any, ctx: MessageContext
-    ) -> Coroutine[Any, Any, Any]:
+    def on_message(self, message: Any, ctx: MessageContext) -> Coroutine[Any, Any, Any]:
         """Handle one message, by way of `on_message_impl`. Not to be overridden.
 
         Await what it returns. The runtime calls it where the context of a handler holds already;
@@ -274,9 +273,7 @@ class BaseAgent(ABC, Agent):
         *,
         skip_class_subscriptions: bool = False,
         skip_direct_message_subscription: bool = False,
-        max_concurrency: int | None = None,
-        mailbox_size: int | None = None,
-        idle_timeout: float | None = None,
+        **options: Unpack[AgentOptions],
     ) -> AgentType:
         """Have *runtime* make agents of this class, under the name *type*, when they are needed.
 
@@ -300,10 +297,7 @@ class BaseAgent(ABC, Agent):
                 async function.
             skip_class_subscriptions: Leave out what the class decorators declare.
             skip_direct_message_subscription: Leave out the topic types that start with ``<type>:``.
-            max_concurrency: How many messages one agent may handle at the same time. This and the
-                next two are options of our runtimes; they are passed on only if given.
-            mailbox_size: How many messages may wait for one agent.
-            idle_timeout: After how many seconds without a message an agent may be let go.
+            options: The limits that these agents live under, see `AgentOptions`.
 
         Raises:
             ValueError: *type* is not valid or is registered already, or a subscription exists.
@@ -323,9 +317,7 @@ class BaseAgent(ABC, Agent):
             expected_class=cls,
             subscriptions=made,
             handled=handled,
-            max_concurrency=max_concurrency,
-            mailbox_size=mailbox_size,
-            idle_timeout=idle_timeout,
+            options=options,
         )
 
     async def register_instance(
@@ -407,16 +399,14 @@ async def register_type(
     expected_class: type[Any],
     subscriptions: Sequence[Subscription],
     handled: Sequence[HandledType],
-    **options: object,
+    options: AgentOptions,
 ) -> AgentType:
     """Register a factory, then its serializers, then its subscriptions: all of these or none.
 
     The factory comes first, so that nobody is sent what nobody can handle yet.
     """
-    # A runtime that is not ours need not know options that nobody uses.
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     registered = await runtime.register_factory(
-        agent_type.type, factory, expected_class=expected_class, **given
+        agent_type.type, factory, expected_class=expected_class, **options
     )
     _add_serializers(runtime, handled)
     added: list[Subscription] = []

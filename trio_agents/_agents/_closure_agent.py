@@ -19,6 +19,7 @@ from typing import (
     Literal,
     Protocol,
     TypeVar,
+    Unpack,
     cast,
     get_args,
     runtime_checkable,
@@ -27,6 +28,7 @@ from typing import (
 from .._sansio._dispatch import MessageType, Scopes, annotations_of, types_in
 from .._sansio._errors import CantHandleException
 from .._sansio._identifiers import AgentType
+from .._sansio._options import AgentOptions
 from .._sansio._subscriptions import TypePrefixSubscription
 from ._base_agent import BaseAgent, handled_types, make_subscriptions, register_type
 
@@ -171,9 +173,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
         description: str = "",
         subscriptions: Callable[[], list[Subscription] | Awaitable[list[Subscription]]]
         | None = None,
-        max_concurrency: int | None = None,
-        mailbox_size: int | None = None,
-        idle_timeout: float | None = None,
+        **options: Unpack[AgentOptions],
     ) -> AgentType:
         """Have *runtime* make agents of *closure*, under the name *type*, when they are needed.
 
@@ -188,9 +188,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
             description: As for the class.
             subscriptions: Called once, now; returns a list of subscriptions, or an awaitable of
                 one. A `DefaultSubscription` made in it is for *type*.
-            max_concurrency: As in `BaseAgent.register`, with the next two.
-            mailbox_size: How many messages may wait for one agent.
-            idle_timeout: After how many seconds without a message an agent may be let go.
+            options: The limits that these agents live under, see `AgentOptions`.
 
         Raises:
             ValueError: *type* is not valid or is registered already, or a subscription exists.
@@ -217,9 +215,7 @@ class ClosureAgent(BaseAgent, ClosureContext):
             expected_class=cls,
             subscriptions=made,
             handled=[*cls._handles_types(), *handled_types(read.receives)],
-            max_concurrency=max_concurrency,
-            mailbox_size=mailbox_size,
-            idle_timeout=idle_timeout,
+            options=options,
         )
 
 

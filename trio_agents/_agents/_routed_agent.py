@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from .._sansio._dispatch import DispatchTable
+from .._sansio._errors import CantHandleException
 from .._sansio._log_names import ROOT_LOGGER_NAME
 from ._base_agent import BaseAgent, HandledType, handled_types
 
@@ -77,8 +78,10 @@ class RoutedAgent(BaseAgent):
     async def on_unhandled_message(self, message: Any, ctx: MessageContext) -> None:
         """Called with each message that no handler fits. By default: a line in the log, at info.
 
-        The sender of a direct message then gets None. Raise `CantHandleException` here to have it
-        fail instead.
+        The sender of a direct message then gets None.
+
+        Raises:
+            CantHandleException: for a direct message, if the runtime was made with ``strict=True``.
         """
         logger.info(
             "Unhandled message: agent %s has no handler for a %s of type %s",
@@ -86,6 +89,12 @@ class RoutedAgent(BaseAgent):
             "direct message" if ctx.is_rpc else "publication",
             type(message).__qualname__,
         )
+        # Not part of the AgentRuntime protocol: a runtime that knows no strictness is not strict.
+        if ctx.is_rpc and getattr(self._runtime, "strict", False):
+            raise CantHandleException(
+                f"agent {self._id} ({type(self).__qualname__}) has no handler for a direct message "
+                f"of type {type(message).__qualname__}"
+            )
 
     @classmethod
     def _handles_types(cls) -> list[HandledType]:

@@ -54,8 +54,8 @@ class Activation:
         "open",
         "queued",
         "registration",
-        "running",
         "runners",
+        "running",
         "starter",
     )
 
@@ -130,28 +130,29 @@ class Activation:
         """Let out what may go, and open up again when nothing waits."""
         if self.starter is not None:
             return
-        while self._urgent:
-            envelope = self._urgent.popleft()
-            if envelope.stage is not Stage.SETTLED:
-                self._let_out(envelope)
-                if self.agent is None:
-                    return
-        while self.closing is None:
-            envelope = self._peek()
-            if envelope is None:
-                self.open = self.agent is not None and self.limit is None
+        if self._urgent:
+            held = deque[Envelope]()
+            while self._urgent and (self.agent is not None or self.starter is None):
+                envelope = self._urgent.popleft()
+                if envelope.held:
+                    held.append(envelope)
+                elif envelope.stage is not Stage.SETTLED:
+                    self._let_out(envelope)
+            self._urgent.extendleft(reversed(held))
+        while self.closing is None and not self._is_starting():
+            first = self._peek()
+            if first is None:
+                self.open = self.agent is not None and self.limit is None and not self._urgent
                 self._mailbox = None  # a million quiet agents need no million channels
                 return
-            if envelope.held or (self.limit is not None and self.running >= self.limit):
+            if first.held or (self.limit is not None and self.running >= self.limit):
                 return
             self.head = None
-            if isinstance(envelope, Farewell):
-                self.closing = envelope
+            if isinstance(first, Farewell):
+                self.closing = first
                 break
-            self._let_out(envelope)
-            if self.agent is None:
-                return
-        if not self.running and not self.closing.cleared:
+            self._let_out(first)
+        if self.closing is not None and not self.running and not self.closing.cleared:
             self.closing.cleared = True
             self._push(self.closing)
 
@@ -166,6 +167,9 @@ class Activation:
         for envelope in held:
             self.defer(envelope)
         return drained
+
+    def _is_starting(self) -> bool:
+        return self.starter is not None
 
     def _peek(self) -> Envelope | None:
         head = self.head
@@ -272,5 +276,3 @@ def _admit(envelope: Envelope) -> None:
         publication.outside -= 1
         if not publication.outside and publication.reply is not None:
             publication.reply.set()
-
-

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from .._sansio._cancellation import Home
 
@@ -80,18 +80,18 @@ class EventLoop(Protocol):
     """One event loop's answers."""
 
     # What a cancelled task raises.
-    Cancelled: type[BaseException]
+    Cancelled: ClassVar[type[BaseException]]
     # What `receive_nowait` raises when there is nothing to receive.
-    WouldBlock: type[Exception]
+    WouldBlock: ClassVar[type[Exception]]
 
     def open_nursery(self) -> AbstractAsyncContextManager[Any]: ...
     def open_memory_channel(self) -> tuple[SendChannel, ReceiveChannel]:
         """Open a channel without a bound: bounds are kept where submitters wait, in `_room`."""
         ...
 
-    def CancelScope(self, *, deadline: float = ..., shield: bool = ...) -> Any: ...  # noqa: N802
-    def Event(self) -> Event: ...  # noqa: N802
-    def Reply(self) -> Reply: ...  # noqa: N802
+    def CancelScope(self, *, deadline: float = ..., shield: bool = ...) -> Any: ...
+    def Event(self) -> Event: ...
+    def Reply(self) -> Reply: ...
     def current_time(self) -> float: ...
     async def sleep_until(self, deadline: float) -> None: ...
     async def checkpoint(self) -> None: ...

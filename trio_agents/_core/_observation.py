@@ -92,9 +92,7 @@ class Observation:
             self._create = observer.tracer.create_span(
                 destination, parent=None, message_type=type(envelope.message).__name__
             )
-        self._event(
-            envelope.message, envelope.sender, destination, self._kind, DeliveryStage.SEND
-        )
+        self._event(envelope.message, envelope.sender, destination, self._kind, DeliveryStage.SEND)
         verb = "Sending" if envelope.topic is None else "Publishing"
         self._line(
             "%s message of type %s to %s, sender %s", envelope, verb, destination, envelope.sender
@@ -135,7 +133,9 @@ class Observation:
         assert recipient is not None
         message = envelope.message
         self._event(message, envelope.sender, recipient, self._kind, DeliveryStage.DELIVER)
-        self._line("Handling message of type %s by %s, sender %s", envelope, recipient, envelope.sender)
+        self._line(
+            "Handling message of type %s by %s, sender %s", envelope, recipient, envelope.sender
+        )
         tracer = self._observer.tracer
         if tracer is None:
             result = await handle(agent, message, context)
@@ -151,9 +151,7 @@ class Observation:
             tracer.finish(delivery)
             result = await self._under(span, handle(agent, message, context))
         if envelope.topic is None:
-            self._event(
-                result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.SEND
-            )
+            self._event(result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.SEND)
         return result
 
     def settled(
@@ -162,6 +160,7 @@ class Observation:
         """The message has got its outcome."""
         tracer = self._observer.tracer
         recipient = envelope.recipient
+        activation = envelope.activation
         if outcome is Outcome.DROPPED and events.isEnabledFor(logging.INFO):
             events.info(
                 MessageDroppedEvent(
@@ -190,7 +189,7 @@ class Observation:
                         envelope.sender,
                         parent=self._create,
                         responder=recipient,
-                        responder_class=type(getattr(envelope.activation, "agent", None)),
+                        responder_class=type(None if activation is None else activation.agent),
                         payload=self._observer.body(result),
                     )
                 )

@@ -18,7 +18,7 @@ import inspect
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._sansio._contexts import (
     AGENT_INSTANTIATION_CONTEXT_VAR,
@@ -209,7 +209,9 @@ class Pipeline:
                 try:
                     context.cancellation_token.cancel()
                 except Exception as exc:
-                    self.supervisor.report_aside(exc, f"the token of a message to {envelope.recipient}")
+                    self.supervisor.report_aside(
+                        exc, f"the token of a message to {envelope.recipient}"
+                    )
         return False
 
     def link_token(self, envelope: Envelope, token: CancellationToken) -> None:
@@ -426,7 +428,7 @@ class Pipeline:
 
         It keeps its place at its recipients meanwhile: later messages to them wait behind it.
         """
-        targets: list[Any]
+        targets: list[Any] = [envelope]
         if isinstance(envelope, Publication):
             try:
                 if envelope.deliveries is None:
@@ -434,9 +436,7 @@ class Pipeline:
             except Exception as exc:  # a subscription of the application's raised
                 self.settle(envelope, Outcome.FAILED, error=exc)
                 return True
-            targets = envelope.deliveries
-        else:
-            targets = [envelope]
+            targets = list(envelope.deliveries)
         for target in targets:
             target.held = True
             target.activation.defer(target)
@@ -471,7 +471,7 @@ class Pipeline:
             target.activation.advance()
         return clean
 
-    def _end_interception(self, envelope: Envelope, targets: list[Envelope]) -> None:
+    def _end_interception(self, envelope: Envelope, targets: list[Any]) -> None:
         for target in targets:
             target.held = False
             if target is not envelope:
@@ -560,5 +560,5 @@ def split_cancelled(
     if isinstance(exc, cancelled):
         return exc, None
     if isinstance(exc, BaseExceptionGroup):
-        return exc.split(cancelled)
+        return cast("BaseExceptionGroup[BaseException]", exc).split(cancelled)
     return None, exc

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .._sansio._errors import UnknownAgentType
 from .._sansio._identifiers import AgentId, AgentType
+from .._sansio._options import Overflow
 
 if TYPE_CHECKING:
     from .._sansio._abc import Agent
 
-__all__ = ["Overflow", "Registration", "Registry"]
-
-Overflow = Literal["wait", "raise"]
+__all__ = ["Registration", "Registry"]
 
 
-def check_bound(value: int | None, name: str) -> int | None:
+def check_bound(value: object, name: str) -> int | None:
     """Refuse what cannot be a bound. None means: no bound.
 
     Raises:
@@ -34,15 +33,14 @@ def check_bound(value: int | None, name: str) -> int | None:
     return value
 
 
-def check_overflow(value: Overflow | None, name: str = "overflow") -> Overflow | None:
+def check_overflow(value: object) -> None:
     """Refuse what is no overflow policy.
 
     Raises:
         ValueError: it is neither "wait" nor "raise".
     """
-    if value not in ("wait", "raise", None):
-        raise ValueError(f'{name} must be "wait" or "raise", not {value!r}')
-    return value
+    if value not in ("wait", "raise"):
+        raise ValueError(f'overflow must be "wait" or "raise", not {value!r}')
 
 
 class Registration:
@@ -64,6 +62,7 @@ class Registration:
         self.expected_class = expected_class
         self.max_concurrency = check_bound(max_concurrency, "max_concurrency")
         self.mailbox_size = check_bound(mailbox_size, "mailbox_size")
+        check_overflow(overflow)
         self.overflow: Overflow = overflow
         if idle_timeout is not None and not 0 < idle_timeout < math.inf:
             raise ValueError(
@@ -104,9 +103,6 @@ class Registry:
 
     def __contains__(self, type: str) -> bool:
         return type in self._registrations
-
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
-        return iter(self._registrations)
 
     def find(self, id: AgentId) -> Registration:
         """Give the registration that an agent would be made by.

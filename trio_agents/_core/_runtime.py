@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Unpack, cast, overload
 
 from .._sansio._abc import Agent, Subscription
 from .._sansio._cancellation import CancellationToken
@@ -25,6 +25,7 @@ from .._sansio._errors import (
 )
 from .._sansio._identifiers import AgentId, AgentMetadata, AgentType, TopicId
 from .._sansio._intervention import InterventionHandler
+from .._sansio._options import AgentOptions, Overflow
 from .._sansio._serialization import SerializationRegistry
 from .._sansio._serializers import MessageSerializer
 from .._sansio._tracing import MessageTracer
@@ -36,7 +37,7 @@ from ._loop import EventLoop, Nursery
 from ._observation import Observer
 from ._pipeline import Pipeline, call_user
 from ._reaper import Reaper
-from ._registration import Overflow, Registration, check_bound, check_overflow
+from ._registration import Registration, check_bound, check_overflow
 from ._state import check_agent_state, parse_state
 from ._supervision import Supervisor
 from ._waits import begin_waiting, end_waiting
@@ -113,8 +114,6 @@ class Runtime:
                     "an intervention handler has on_send, on_publish and on_response (derive from "
                     f"DefaultInterventionHandler); {type(handler).__name__} has not"
                 )
-        if overflow is None:
-            raise ValueError('overflow must be "wait" or "raise", not None')
         check_overflow(overflow)
         MessageTracer.choose(tracer_provider)  # refuses what is no provider
         self.strict = strict
@@ -147,7 +146,9 @@ class Runtime:
         self._bounded = False  # some agent type has a bounded mailbox
         self._block: AbstractAsyncContextManager[Any] | None = None
         self._nursery: Nursery | None = None
-        self._crashed: BaseException | None = None
+        self._crashes: list[
+            BaseException
+        ] = []  # what handlers raised that is meant for the program
         self._shut: set[AgentId] = set()  # agents that were closed and not used since
 
     def __repr__(self) -> str:
@@ -181,7 +182,7 @@ class Runtime:
         # What leaves the block leaves it as itself: a nursery would wrap it in a group. So errors
         # go around the nursery, except cancellations of its own, which it has to see.
         error: BaseException | None = None
-        self._crashed = None
+        self._crashes.clear()
         try:
             async with self._loop.open_nursery() as nursery:
                 self._nursery = nursery
@@ -205,9 +206,8 @@ class Runtime:
             self._reaper.close()
             self._fail_queued("the runtime's block was left before it was handled")
             failures = await self._close_agents()
-            if self._crashed is not None:
-                crashed, self._crashed = self._crashed, None
-                raise crashed
+            if self._crashes:
+                raise self._crashes.pop(0)
         if error is not None:
             raise bare(error)
         if failures:
@@ -223,7 +223,7 @@ class Runtime:
 
     def _crash(self, error: BaseException) -> None:
         """A handler raised what is meant for the program: end the block with it."""
-        self._crashed = error
+        self._crashes.append(error)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(f"a handler raised {type(error).__name__}")
 
@@ -639,7 +639,9 @@ class Runtime:
             elif self._bounded and isinstance(envelope, Publication):
                 envelope.deliveries = self._pipeline.make_deliveries(envelope)
             # While states are looked at, only what running handlers wait for may pass.
-            if self._flowing or (self._state is State.STARTED and inside and activation is not None):
+            if self._flowing or (
+                self._state is State.STARTED and inside and activation is not None
+            ):
                 self._workers.submit(envelope)
             else:
                 self._intake.put(envelope)
@@ -716,10 +718,7 @@ class Runtime:
         agent_factory: Callable[[], Agent | Awaitable[Agent]],
         *,
         expected_class: type[Any] | None = None,
-        max_concurrency: int | None = None,
-        mailbox_size: int | None = None,
-        overflow: Overflow | None = None,
-        idle_timeout: float | None = None,
+        **options: Unpack[AgentOptions],
     ) -> AgentType:
         """Say how agents of *type* are made. Adds no subscriptions: prefer the class's `register`.
 
@@ -730,33 +729,19 @@ class Runtime:
             agent_factory: Called without arguments, once for each key that is needed; may be async.
                 If it fails, all messages that wait for the agent fail, and the next one tries again.
             expected_class: What the factory's agents must be instances of; None for anything.
-            max_concurrency: How many handlers of one agent may run at a time; None for no limit.
-                More wait in order, but a message from the call chain that a handler waits for
-                never waits for that handler.
-            mailbox_size: How many messages may wait for one agent; None for no bound.
-            overflow: What publishers meet at a full mailbox; None for the runtime's policy. With
-                ``"raise"``, senders of requests too; they wait for their reply anyway.
-            idle_timeout: Close agents that have had nothing to do for so many seconds. Their state
-                is kept and given to the next agent of the same id.
+            options: The limits that these agents live under, see `AgentOptions`.
 
         Raises:
             TypeError: the factory takes arguments, or something is of the wrong type.
             ValueError: the type is registered already, or a limit is out of range.
         """
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
-        check_overflow(overflow)
-        self._pipeline.registry.add_factory(
-            Registration(
-                agent_type,
-                agent_factory,
-                expected_class=expected_class,
-                max_concurrency=max_concurrency,
-                mailbox_size=mailbox_size,
-                overflow=overflow or self._overflow,
-                idle_timeout=idle_timeout,
-            )
+        options.setdefault("overflow", self._overflow)
+        registration = Registration(
+            agent_type, agent_factory, expected_class=expected_class, **options
         )
-        if mailbox_size is not None:
+        self._pipeline.registry.add_factory(registration)
+        if registration.mailbox_size is not None:
             self._bounded = True
         return agent_type
 
@@ -832,9 +817,15 @@ class Runtime:
             await self._ensure_agent(id)
         return id
 
+    @overload
+    async def try_get_underlying_agent_instance(self, id: AgentId) -> Agent: ...
+
+    @overload
     async def try_get_underlying_agent_instance(
-        self, id: AgentId, type: type[AgentT] = Agent  # type: ignore[type-abstract,assignment]
-    ) -> AgentT:
+        self, id: AgentId, type: type[AgentT]
+    ) -> AgentT: ...
+
+    async def try_get_underlying_agent_instance(self, id: AgentId, type: type[Any] = Agent) -> Any:
         """Give the agent itself, made if need be. For debugging: agents are reached by messages.
 
         Raises:
@@ -929,7 +920,8 @@ class Runtime:
                     self._pipeline.forget_if_unused(activation)
                 continue
             if activation.starter is not None and (
-                activation.starter is parent or any(a is activation.starter for a in errand.ancestors())
+                activation.starter is parent
+                or any(a is activation.starter for a in errand.ancestors())
             ):
                 raise DeadlockError(
                     f"the factory of {id} asks for {id} itself: an agent cannot be had before it "
@@ -1000,9 +992,7 @@ class Runtime:
         """
         self._check_outside_handlers("load_state")
         states = parse_state(state)
-        unknown = sorted(
-            {id.type for id in states if id.type not in self._pipeline.registry}
-        )
+        unknown = sorted({id.type for id in states if id.type not in self._pipeline.registry})
         if unknown:
             raise StateError(
                 f"the state names agent types that are not registered: {', '.join(unknown)}"
@@ -1033,10 +1023,11 @@ class Runtime:
 
 def bare(error: BaseException) -> BaseException:
     """One bare `KeyboardInterrupt` for Ctrl-C, however many groups the nurseries put it in."""
-    if isinstance(error, BaseExceptionGroup):
-        interrupts = error.subgroup(KeyboardInterrupt)
-        if interrupts is not None:
-            interrupt = KeyboardInterrupt()
-            interrupt.__cause__ = error
-            return interrupt
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    if group.subgroup(KeyboardInterrupt) is None:
+        return group
+    interrupt = KeyboardInterrupt()
+    interrupt.__cause__ = group
+    return interrupt

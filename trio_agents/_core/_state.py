@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from .._sansio._errors import InvalidIdentifier, StateError
 from .._sansio._identifiers import AgentId
@@ -22,8 +22,9 @@ def check_agent_state(id: AgentId, state: object) -> Mapping[str, Any]:
         raise StateError(
             f"save_state() of agent {id} must return a mapping, not {type(state).__name__}"
         )
-    check_json(state, what=f"the state of agent {id}")
-    return state
+    mapping = cast("Mapping[str, Any]", state)
+    check_json(mapping, what=f"the state of agent {id}")
+    return mapping
 
 
 def parse_state(state: object) -> dict[AgentId, Mapping[str, Any]]:
@@ -37,7 +38,7 @@ def parse_state(state: object) -> dict[AgentId, Mapping[str, Any]]:
             f"a runtime's state is a mapping from agent ids to states, not {type(state).__name__}"
         )
     parsed: dict[AgentId, Mapping[str, Any]] = {}
-    for key, value in state.items():
+    for key, value in cast("Mapping[str, object]", state).items():
         try:
             id = AgentId.from_str(key)
         except InvalidIdentifier as exc:
@@ -46,5 +47,5 @@ def parse_state(state: object) -> dict[AgentId, Mapping[str, Any]]:
             raise StateError(
                 f"the state of agent {id} must be a mapping, not {type(value).__name__}"
             )
-        parsed[id] = value
+        parsed[id] = cast("Mapping[str, Any]", value)
     return parsed

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
@@ -65,11 +65,11 @@ class TrioReply:
 class TrioLoop:
     """What the core asks of an event loop, on trio."""
 
-    Cancelled = trio.Cancelled
+    Cancelled: ClassVar[type[BaseException]] = trio.Cancelled
     CancelScope = trio.CancelScope
     Event = trio.Event
     Reply = TrioReply
-    WouldBlock = trio.WouldBlock
+    WouldBlock: ClassVar[type[Exception]] = trio.WouldBlock
 
     @staticmethod
     def open_nursery() -> Any:

@@ -12,8 +12,8 @@ from ._trio import TrioLoop, let_interrupts_wait
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-    from .._core._registration import Overflow
     from .._sansio._intervention import InterventionHandler
+    from .._sansio._options import Overflow
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
 

@@ -5,13 +5,14 @@ They are protocols: an agent or a runtime need not derive from anything of ours.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload, runtime_checkable
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Unpack, overload, runtime_checkable
 
 if TYPE_CHECKING:
     from ._cancellation import CancellationToken
     from ._contexts import MessageContext
     from ._identifiers import AgentId, AgentMetadata, AgentType, TopicId
+    from ._options import AgentOptions
     from ._serializers import MessageSerializer
 
 __all__ = ["Agent", "AgentRuntime", "Subscription"]
@@ -41,8 +42,10 @@ class Agent(Protocol):
         """
         ...
 
-    async def on_message(self, message: Any, ctx: MessageContext) -> Any:
-        """Handle one message. Called by the runtime only.
+    def on_message(self, message: Any, ctx: MessageContext) -> Coroutine[Any, Any, Any]:
+        """Handle one message: an ``async def``, or something else that gives a coroutine.
+
+        Called by the runtime only.
 
         Returns:
             The reply, for a direct message. What it returns for a publication is thrown away.
@@ -149,6 +152,7 @@ class AgentRuntime(Protocol):
         agent_factory: Callable[[], Any],
         *,
         expected_class: type[Any] | None = None,
+        **options: Unpack[AgentOptions],
     ) -> AgentType:
         """Say how agents of *type* are made. Adds no subscriptions: prefer the class's `register`.
 
@@ -156,6 +160,7 @@ class AgentRuntime(Protocol):
             type: A name that has not been registered yet.
             agent_factory: Called without arguments for each new key; may be async.
             expected_class: What the factory's agents must be instances of; None for anything.
+            options: The limits that these agents live under. A runtime need not know any.
 
         Raises:
             ValueError: the type is registered already.
@@ -171,9 +176,15 @@ class AgentRuntime(Protocol):
         """
         ...
 
+    @overload
+    async def try_get_underlying_agent_instance(self, id: AgentId) -> Agent: ...
+
+    @overload
     async def try_get_underlying_agent_instance(
-        self, id: AgentId, type: type[AgentT] = ...
-    ) -> AgentT:
+        self, id: AgentId, type: type[AgentT]
+    ) -> AgentT: ...
+
+    async def try_get_underlying_agent_instance(self, id: AgentId, type: type[Any] = ...) -> Any:
         """Give the agent itself, for debugging: it is meant to be reached by messages only.
 
         Raises:

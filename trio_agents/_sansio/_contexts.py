@@ -74,12 +74,14 @@ class MessageContext:
 
 
 def _get_token(self: MessageContext) -> CancellationToken:
+    """The sender's token; if it gave none, one of the message's own."""
     if self._token is None:
         self._token = CancellationToken()
     return self._token
 
 
 def _get_message_id(self: MessageContext) -> str:
+    """The message's id, as given by the sender, else a random UUID."""
     if self._message_id is None:
         origin = self._origin
         self._message_id = str(uuid.uuid4()) if origin is None else origin.message_id
