@@ -129,9 +129,7 @@ def mentions_in(file: str, source: str) -> list[Mention]:
     comments = list(comments_of(source))
     texts = [(line, text) for line, text, _ in comments]
     if file.startswith("examples/"):
-        return [
-            Mention(row, file, file, line) for line, text in texts for row in ID.findall(text)
-        ]
+        return [Mention(row, file, file, line) for line, text in texts for row in ID.findall(text)]
     alone = {line for line, _, stands_alone in comments if stands_alone}
     places = list(places_of(tree, alone, every=file.startswith("tests/typing/")))
     mentions: list[Mention] = []

@@ -28,6 +28,7 @@ EXAMPLES: Final = sorted((ROOT / "examples").glob("*.py"))
 
 PYTHON: Final = {"py", "python", "python3", "pycon", "{code-block} python", "{code-block} pycon"}
 FENCE: Final = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+PRINTS: Final = re.compile(r"^# Prints:\n(?P<lines>(?:# .*\n)+)\Z", re.MULTILINE)
 MARKER: Final = re.compile(r"^\s*<!-- file: (?P<path>[^#\s]+)(?:#(?P<region>[\w-]+))? -->\s*$")
 
 
@@ -125,6 +126,8 @@ def test_an_example_runs_to_its_end(example: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+    if printed := PRINTS.search(example.read_text(encoding="utf-8")):
+        assert result.stdout == printed["lines"].replace("# ", "")
 
 
 def test_the_readme_embeds_the_runtime_in_fifteen_lines() -> None:

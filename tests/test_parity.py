@@ -1,4 +1,4 @@
-"""Every row of the parity list has a test or an example, and the page that says which is current."""
+"""Every row of the parity list has a test or an example, and the page says which."""
 
 from __future__ import annotations
 

@@ -163,9 +163,11 @@ class BaseAgent(ABC, Agent):
         Raises:
             CantHandleException: the agent cannot handle this message.
         """
+        frame = current_frame.get()
+        if frame is ctx.origin:  # a runtime has called, and has seen to the context
+            return self.on_message_impl(message, ctx)
         id = self._id
-        handler_id = current_frame.get().handler_id
-        if handler_id is id or id is None or handler_id == id:
+        if id is None or frame.handler_id == id:
             return self.on_message_impl(message, ctx)
         return self.__on_message_in_context(message, ctx, id)
 

@@ -10,7 +10,8 @@ order. There are four reasons to wait, and all are decided here:
 - as many handlers run as ``max_concurrency`` allows.
 
 A message from the call chain that such a handler waits for never waits behind it: that is what makes
-A asks B asks A work at a limit of one.
+A asks B asks A work at a limit of one. Nor does what an intervention handler sends wait behind the
+message that it looks at. Both overtake, and keep their order only among their like.
 
 A bounded mailbox (``mailbox_size``) is about submitters, not about the order: the first so many of
 the messages that have not begun are inside, the others stand in line before it, and whoever
@@ -20,10 +21,17 @@ published them waits until they are inside.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
-from ._envelope import Delivery, Envelope, Farewell, Stage
+from ._envelope import (
+    RUNNING,
+    SETTLED,
+    Delivery,
+    Envelope,
+    Errand,
+    Farewell,
+)
 
 if TYPE_CHECKING:
     from .._sansio._abc import Agent
@@ -38,11 +46,13 @@ class Activation:
     """One agent of a runtime. It exists from the first message on; the agent is made by that."""
 
     __slots__ = (
+        "_held",
         "_inside",
         "_line",
         "_loop",
         "_mailbox",
         "_push",
+        "_turn",
         "_urgent",
         "_waiting",
         "agent",
@@ -57,6 +67,7 @@ class Activation:
         "runners",
         "running",
         "starter",
+        "visitors",
     )
 
     def __init__(
@@ -76,6 +87,7 @@ class Activation:
         # Who holds the places of a limited agent: the wait-for graph starts from here.
         self.runners: set[Envelope] | None = None if self.limit is None else set()
         self.queued = 0  # messages that have not begun, wherever they are
+        self.visitors = 0  # senders that wait for the runtime to have room
         self.starter: Envelope | None = None  # the agent is being made on behalf of this
         self.closing: Envelope | None = None  # the agent is to be closed when nothing runs
         self.head: Envelope | None = None  # the first in the mailbox, taken out to look at it
@@ -84,7 +96,9 @@ class Activation:
         self._push = push
         self._mailbox: tuple[SendChannel, ReceiveChannel] | None = None
         self._waiting = 0
-        self._urgent: deque[Envelope] | None = None
+        self._turn = 0
+        self._urgent: deque[Envelope] | None = None  # those that overtake
+        self._held: dict[Envelope, None] | None = None  # those with the intervention handlers
         self._inside = 0
         self._line: deque[Envelope] | None = None
 
@@ -97,6 +111,7 @@ class Activation:
             and self.closing is None
             and not self.running
             and not self.queued
+            and not self.visitors
         )
 
     # --- the mailbox
@@ -105,18 +120,60 @@ class Activation:
         """Whether a worker that took *envelope* from the run queue may go on with it now."""
         if self.starter is not None:
             return False
-        if self._is_empty and (self.limit is None or self.running < self.limit):
+        if self._is_empty and self._has_room:
             return True
-        return self.is_reentrant(envelope)
+        return self._is_inside(envelope) or (self._has_room and self.is_reentrant(envelope))
 
     def is_reentrant(self, envelope: Envelope) -> bool:
         """Whether a handler of this agent, or a message on its way to it, waits for *envelope*."""
-        return any(caller.activation is self for caller in envelope.ancestors())
+        if isinstance(envelope, Delivery):  # a publisher waits for room, but not for the handler
+            return False
+        return any(caller.is_for(self) for caller in envelope.ancestors())
+
+    def _is_inside(self, envelope: Envelope) -> bool:
+        # A handler of this agent waits for it: so it needs no place of its own.
+        return self.is_reentrant(envelope) and any(
+            caller.activation is self and caller.stage is RUNNING for caller in envelope.ancestors()
+        )
+
+    @property
+    def _has_room(self) -> bool:
+        return self.closing is None and (self.limit is None or self.running < self.limit)
+
+    def obstacles(self, envelope: Envelope) -> Iterator[Collection[Envelope]]:
+        """Give what *envelope* waits for here: of each of these groups, that one comes to an end."""
+        if self.starter is not None:
+            yield (self.starter,)
+        if isinstance(envelope, Errand) or self._is_inside(envelope):
+            return
+        if self.runners and not self._has_room:
+            yield self.runners
+        if self._held and not self.is_reentrant(envelope):
+            for held in self._held:
+                if held.turn < envelope.turn:
+                    yield (held.publication if isinstance(held, Delivery) else held,)
+
+    def hold(self, envelope: Envelope) -> None:
+        """Keep a message that is with the intervention handlers."""
+        envelope.held = True
+        if self._held is None:
+            self._held = {}
+        self._held[envelope] = None
+        self.defer(envelope)
+
+    def release(self, envelope: Envelope) -> None:
+        """They are done with it: what it still waits for is said by `advance`."""
+        envelope.held = False
+        assert self._held is not None
+        del self._held[envelope]
+        self._held = self._held or None
 
     def defer(self, envelope: Envelope) -> None:
         """Keep a message until it may go. It holds its place among the agent's messages."""
         self.open = False
-        if self.is_reentrant(envelope):  # only the making of the agent can hold such a one up
+        self._turn += 1
+        envelope.turn = self._turn
+        if self.is_reentrant(envelope):
             if self._urgent is None:
                 self._urgent = deque()
             self._urgent.append(envelope)
@@ -131,14 +188,7 @@ class Activation:
         if self.starter is not None:
             return
         if self._urgent:
-            held = deque[Envelope]()
-            while self._urgent and (self.agent is not None or self.starter is None):
-                envelope = self._urgent.popleft()
-                if envelope.held:
-                    held.append(envelope)
-                elif envelope.stage is not Stage.SETTLED:
-                    self._let_out(envelope)
-            self._urgent.extendleft(reversed(held))
+            self._let_out_urgent(self._urgent)
         while self.closing is None and not self._is_starting():
             first = self._peek()
             if first is None:
@@ -146,6 +196,8 @@ class Activation:
                 self._mailbox = None  # a million quiet agents need no million channels
                 return
             if first.held or (self.limit is not None and self.running >= self.limit):
+                return
+            if self._urgent and self._urgent[0].turn < first.turn:
                 return
             self.head = None
             if isinstance(first, Farewell):
@@ -158,22 +210,22 @@ class Activation:
 
     def drain(self) -> list[Envelope]:
         """Take out all that wait here, except what is with the intervention handlers."""
-        drained = list(self._urgent or ())
+        waiting = [envelope for envelope in self._urgent or () if envelope.stage is not SETTLED]
         self._urgent = None
-        held: list[Envelope] = []
         while (envelope := self._peek()) is not None:
             self.head = None
-            (held if envelope.held else drained).append(envelope)
-        for envelope in held:
-            self.defer(envelope)
-        return drained
+            waiting.append(envelope)
+        for envelope in waiting:
+            if envelope.held:
+                self.defer(envelope)
+        return [envelope for envelope in waiting if not envelope.held]
 
     def _is_starting(self) -> bool:
         return self.starter is not None
 
     def _peek(self) -> Envelope | None:
         head = self.head
-        while head is None or head.stage is Stage.SETTLED:
+        while head is None or head.stage is SETTLED:
             if not self._waiting:
                 self.head = None
                 return None
@@ -182,6 +234,24 @@ class Activation:
             head = self._mailbox[1].receive_nowait()
         self.head = head
         return head
+
+    def _let_out_urgent(self, urgent: deque[Envelope]) -> None:
+        stay = deque[Envelope]()
+        parents = set[Envelope | None]()  # what one handler sends keeps its order
+        for envelope in urgent:
+            if envelope.stage is SETTLED:
+                continue
+            if (
+                self.starter is not None
+                or envelope.held
+                or envelope.parent in parents
+                or not (self._has_room or self._is_inside(envelope))
+            ):
+                stay.append(envelope)
+                parents.add(envelope.parent)
+            else:
+                self._let_out(envelope)
+        self._urgent = stay or None
 
     def _let_out(self, envelope: Envelope) -> None:
         if self.agent is None:
@@ -201,7 +271,9 @@ class Activation:
 
     @property
     def _is_empty(self) -> bool:
-        return self.closing is None and self.head is None and not self._waiting
+        return (
+            self.closing is None and self.head is None and not self._waiting and not self._urgent
+        )
 
     def occupy(self, envelope: Envelope) -> None:
         """Count *envelope* among those that run."""
@@ -215,8 +287,16 @@ class Activation:
         self.closing = None
         self.advance()
 
+    def stay(self, farewell: Farewell) -> None:
+        """Do not wait for *farewell* any more; if it was not fulfilled the agent goes on."""
+        if self.closing is farewell:
+            self.closing = None
+            self.advance()
+
     def vacate(self, envelope: Envelope) -> None:
         """Count it no more, and let out who waited for its place."""
+        if self.starter is envelope:
+            self.starter = None
         self.running -= 1
         if self.runners is not None:
             self.runners.discard(envelope)

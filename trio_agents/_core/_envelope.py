@@ -11,8 +11,9 @@ runs, so what the handler sends finds its `parent`. The chain of parents is the 
 from __future__ import annotations
 
 import enum
+import math
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +56,18 @@ class Stage(enum.IntEnum):
     SETTLED = 3
 
 
+# Looking a member up on its enum costs more than all else that is done with it: these are for that.
+QUEUED: Final = Stage.QUEUED
+TAKEN: Final = Stage.TAKEN
+RUNNING: Final = Stage.RUNNING
+SETTLED: Final = Stage.SETTLED
+HANDLED: Final = Outcome.HANDLED
+FAILED: Final = Outcome.FAILED
+DROPPED: Final = Outcome.DROPPED
+CANCELLED: Final = Outcome.CANCELLED
+UNDELIVERABLE: Final = Outcome.UNDELIVERABLE
+
+
 class Envelope:
     """What requests, publications and deliveries have in common."""
 
@@ -68,13 +81,15 @@ class Envelope:
     held: bool = False  # its interception is not over: it keeps its place in the mailbox
     intercepted: bool = False  # and must not be again
     link: int = 0  # the handle of the token's link
+    noted_by: tuple[Envelope, ...] = ()  # those that have it among their `blocked`
     observation: Observation | None = None
     place: bool = False  # it occupies a place in a bounded mailbox
     recipient: AgentId | None = None
     scope: CancelScope | None = None  # of the worker that has it
-    stage: Stage = Stage.QUEUED
+    stage: Stage = QUEUED
     token: CancellationToken | None = None
     topic: TopicId | None = None
+    turn: float = math.inf  # its place among the messages that wait for its agent
     _message_id: str | None = None
 
     def __init__(self, message: Any, sender: AgentId | None, parent: Envelope | None) -> None:
@@ -92,17 +107,21 @@ class Envelope:
     @property
     def handler_id(self) -> AgentId | None:
         """Whose handler runs where this envelope is the current frame."""
-        return self.recipient if self.stage >= Stage.RUNNING else None
+        return self.recipient if self.stage >= RUNNING else None
 
     @property
     def caller(self) -> Envelope | None:
         """The envelope whose handler waits for this one, if one does."""
         return None
 
+    def is_for(self, activation: Activation) -> bool:
+        """Whether it is on its way to this agent, or handled by it."""
+        return self.activation is activation
+
     def ancestors(self) -> Iterator[Envelope]:
         """The envelopes whose handlers wait for this one, from the nearest outwards."""
         caller = self.caller
-        while caller is not None and caller.stage is not Stage.SETTLED:
+        while caller is not None and caller.stage is not SETTLED:
             yield caller
             caller = caller.caller
 
@@ -160,12 +179,14 @@ class Delivery(Envelope):
     @property
     def caller(self) -> Envelope | None:
         """The publisher's, but only while it waits for room: it does not wait for the handling."""
-        return self.parent if self.publication.reply is not None else None
+        waits = not self.place and self.stage < RUNNING and self.publication.reply is not None
+        return self.parent if waits else None
 
 
 class Publication(Envelope):
     """A message to a topic, before its recipients are worked out."""
 
+    lost: tuple[tuple[AgentId, Exception], ...] = ()  # recipients that cannot be, and why
     deliveries: list[Delivery] | None = None  # set early where a recipient's mailbox is bounded
     outside: int = 0  # deliveries that wait before a full mailbox, and the publisher with them
     reply: Reply | None = None  # where the publisher waits for that
@@ -178,6 +199,10 @@ class Publication(Envelope):
         self.sender = sender
         self.parent = parent
         self.topic = topic
+
+    def is_for(self, activation: Activation) -> bool:
+        """Whether this agent is among its recipients, as far as they are known."""
+        return any(delivery.activation is activation for delivery in self.deliveries or ())
 
 
 class Farewell(Envelope):
@@ -194,20 +219,20 @@ class Farewell(Envelope):
 
     def give_up(self) -> bool:
         """Take the wish back, if nobody has begun to fulfil it; return whether that was so."""
-        if self.stage is not Stage.QUEUED or self.cleared:
+        if self.stage is not QUEUED or self.cleared:
             return False
         activation = self.activation
         assert activation is not None
         if activation.closing is self:
             return False
-        self.stage = Stage.SETTLED
+        self.stage = SETTLED
         return True
 
 
 class Errand(Envelope):
     """Not a message: what a task outside of handlers does with an agent, such as making it."""
 
-    stage = Stage.TAKEN
+    stage = TAKEN
 
     def __init__(self, parent: Envelope | None, activation: Activation | None) -> None:
         super().__init__(None, None, parent)

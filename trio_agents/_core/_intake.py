@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ._envelope import Envelope, Stage
+from ._envelope import (
+    SETTLED,
+    Envelope,
+)
 
 if TYPE_CHECKING:
     from ._loop import EventLoop
@@ -31,7 +34,7 @@ class Intake:
         """Wait for the next envelope that nobody has cancelled meanwhile."""
         while True:
             envelope: Envelope = await self._receive.receive()
-            if envelope.stage is not Stage.SETTLED:
+            if envelope.stage is not SETTLED:
                 return envelope
 
     def drain(self) -> list[Envelope]:
@@ -42,5 +45,5 @@ class Intake:
                 envelope = self._receive.receive_nowait()
             except self._loop.WouldBlock:
                 return drained
-            if envelope.stage is not Stage.SETTLED:
+            if envelope.stage is not SETTLED:
                 drained.append(envelope)

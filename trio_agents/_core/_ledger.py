@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ._envelope import Envelope, Outcome, Publication
+from ._envelope import (
+    CANCELLED,
+    DROPPED,
+    FAILED,
+    HANDLED,
+    Envelope,
+    Outcome,
+    Publication,
+)
 
 if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId, TopicId
@@ -112,13 +120,13 @@ class Ledger:
     def settle(self, outcome: Outcome) -> None:
         """Take one message out. The caller has made sure that it was not out already."""
         self.pending -= 1
-        if outcome is Outcome.HANDLED:
+        if outcome is HANDLED:
             self.handled += 1
-        elif outcome is Outcome.FAILED:
+        elif outcome is FAILED:
             self.failed += 1
-        elif outcome is Outcome.CANCELLED:
+        elif outcome is CANCELLED:
             self.cancelled += 1
-        elif outcome is Outcome.DROPPED:
+        elif outcome is DROPPED:
             self.dropped += 1
         else:
             self.undeliverable += 1

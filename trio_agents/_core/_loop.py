@@ -61,8 +61,8 @@ class Reply(Protocol):
         """End the wait. To be called once, in the thread of the loop; waiting may not have begun."""
         ...
 
-    async def wait(self, abandon: Callable[[], bool]) -> None:
-        """Wait for `set`.
+    def wait(self, abandon: Callable[[], bool]) -> Awaitable[Any]:
+        """Wait for `set`. What it returns is to be awaited at once.
 
         When the waiting task is cancelled, *abandon* is called once, and must not wait. True means
         that `set` will not be called and the cancellation may be raised now. False means that

@@ -11,17 +11,26 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._sansio._events import (
     DeliveryStage,
     MessageDroppedEvent,
     MessageEvent,
+    MessageHandlerExceptionEvent,
     MessageKind,
 )
 from .._sansio._log_names import EVENT_LOGGER_NAME, TRACE_LOGGER_NAME
-from .._sansio._tracing import MessageTracer
-from ._envelope import Delivery, Envelope, Outcome, Publication
+from .._sansio._tracing import MessageTracer, is_cancellation
+from ._envelope import (
+    CANCELLED,
+    DROPPED,
+    HANDLED,
+    Delivery,
+    Envelope,
+    Outcome,
+    Publication,
+)
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, TracerProvider
@@ -35,6 +44,8 @@ __all__ = ["Observation", "Observer"]
 
 events = logging.getLogger(EVENT_LOGGER_NAME)
 lines = logging.getLogger(TRACE_LOGGER_NAME)
+
+NO_REPLY: Final = object()
 
 
 class Observer:
@@ -80,13 +91,14 @@ class Observer:
 class Observation:
     """Follows one message through its stages."""
 
-    __slots__ = ("_create", "_kind", "_observer")
+    __slots__ = ("_create", "_kind", "_observer", "_reply")
 
     def __init__(self, observer: Observer, envelope: Envelope) -> None:
         self._observer = observer
         self._kind = MessageKind.DIRECT if envelope.topic is None else MessageKind.PUBLISH
         destination = envelope.topic or envelope.recipient
         assert destination is not None
+        self._reply: Any = NO_REPLY  # what the handler returned, until that has arrived
         self._create: Span | None = None
         if observer.tracer is not None:
             self._create = observer.tracer.create_span(
@@ -120,6 +132,8 @@ class Observation:
             publication.topic,
             len(deliveries),
         )
+        # Its publisher waits for nothing more, and is not told how the handlers fare.
+        self._end()
 
     async def handle(
         self,
@@ -138,7 +152,7 @@ class Observation:
         )
         tracer = self._observer.tracer
         if tracer is None:
-            result = await handle(agent, message, context)
+            work = handle(agent, message, context)
         else:
             delivery = tracer.delivery_span(envelope.topic or recipient, parent=self._create)
             span = tracer.process_span(
@@ -149,8 +163,14 @@ class Observation:
                 payload=self._observer.body(message),
             )
             tracer.finish(delivery)
-            result = await self._under(span, handle(agent, message, context))
+            work = self._under(span, handle(agent, message, context))
+        try:
+            result = await work
+        except BaseException as exc:  # only looked at
+            self._note_failure(exc, recipient, message)
+            raise
         if envelope.topic is None:
+            self._reply = result
             self._event(result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.SEND)
         return result
 
@@ -161,18 +181,25 @@ class Observation:
         tracer = self._observer.tracer
         recipient = envelope.recipient
         activation = envelope.activation
-        if outcome is Outcome.DROPPED and events.isEnabledFor(logging.INFO):
-            events.info(
-                MessageDroppedEvent(
+        if outcome is DROPPED and events.isEnabledFor(logging.INFO):
+            if self._reply is NO_REPLY:
+                dropped = MessageDroppedEvent(
                     payload=self._observer.body(envelope.message),
                     sender=envelope.sender,
                     receiver=recipient or envelope.topic,
                     kind=self._kind,
                 )
-            )
+            else:
+                dropped = MessageDroppedEvent(
+                    payload=self._observer.body(self._reply),
+                    sender=recipient,
+                    receiver=envelope.sender,
+                    kind=MessageKind.RESPOND,
+                )
+            events.info(dropped)
         if isinstance(envelope, Delivery):
             return
-        if recipient is not None and outcome is Outcome.HANDLED:
+        if recipient is not None and outcome is HANDLED:
             self._event(
                 result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.DELIVER
             )
@@ -193,14 +220,27 @@ class Observation:
                         payload=self._observer.body(result),
                     )
                 )
-        if tracer is not None and self._create is not None:
-            tracer.finish(self._create, error, cancelled=outcome is Outcome.CANCELLED)
+        self._end(error, cancelled=outcome is CANCELLED)
 
-    def accepted(self) -> None:
-        """A publication has been queued, which is all that its publisher sees."""
-        if self._observer.tracer is not None and self._create is not None:
-            self._observer.tracer.finish(self._create)
-            self._create = self._create
+    def refused(self, error: BaseException) -> None:
+        """The message has not been accepted: its sender gets *error*."""
+        self._end(error)
+
+    def _end(self, error: BaseException | None = None, *, cancelled: bool = False) -> None:
+        """End the span of the whole message. It goes on being the parent of those below it."""
+        tracer = self._observer.tracer
+        if tracer is not None and self._create is not None:
+            tracer.finish(self._create, error, cancelled=cancelled)
+
+    def _note_failure(self, error: BaseException, recipient: AgentId, message: Any) -> None:
+        if events.isEnabledFor(logging.INFO) and not is_cancellation(error):
+            events.info(
+                MessageHandlerExceptionEvent(
+                    payload=self._observer.body(message),
+                    handling_agent=recipient,
+                    exception=error,
+                )
+            )
 
     async def _under(self, span: Span, work: Awaitable[Any]) -> Any:
         tracer = self._observer.tracer

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from .._sansio._contexts import (
@@ -27,7 +28,6 @@ from .._sansio._contexts import (
     current_frame,
 )
 from .._sansio._errors import (
-    DeadlockError,
     MessageCancelled,
     MessageDroppedException,
     UndeliverableException,
@@ -35,7 +35,22 @@ from .._sansio._errors import (
 from .._sansio._intervention import DropMessage, InterventionHandler
 from .._sansio._routing import RoutingTable
 from ._activation import Activation
-from ._envelope import Delivery, Envelope, Farewell, Outcome, Publication, Request, Stage
+from ._envelope import (
+    CANCELLED,
+    DROPPED,
+    FAILED,
+    HANDLED,
+    QUEUED,
+    RUNNING,
+    SETTLED,
+    UNDELIVERABLE,
+    Delivery,
+    Envelope,
+    Farewell,
+    Outcome,
+    Publication,
+    Request,
+)
 from ._ledger import Ledger
 from ._registration import Registry
 from ._room import Door
@@ -77,6 +92,8 @@ class Pipeline:
         # The saved states of agents that were let go because they were quiet.
         self.dormant: dict[AgentId, Mapping[str, Any]] = {}
         self.on_idle: Callable[[Activation], None] | None = None
+        self._cancelling: deque[Envelope] = deque()
+        self._is_cancelling = False
 
     # --- activations
 
@@ -117,7 +134,7 @@ class Pipeline:
                 assert error is not None
                 self.supervisor.note_construction(error, activation.id)
                 for envelope in activation.drain():
-                    self.settle(envelope, Outcome.FAILED, error=error)
+                    self.settle(envelope, FAILED, error=error)
             activation.advance()  # after a cancellation the next in line tries again
             raise
         else:
@@ -131,7 +148,7 @@ class Pipeline:
 
     async def _call_factory(self, activation: Activation, starter: Envelope) -> Agent:
         id = activation.id
-        factory = activation.registration.factory
+        factory = self.registry.find(id).factory  # not so an instance that was deactivated
         assert factory is not None
         token = AGENT_INSTANTIATION_CONTEXT_VAR.set((self._runtime, id))
         frame = current_frame.set(starter)
@@ -161,58 +178,77 @@ class Pipeline:
         if type(envelope) is Farewell:
             self._end_farewell(envelope, error)
             return
-        assert envelope.stage is not Stage.SETTLED
+        assert envelope.stage is not SETTLED
         activation = envelope.activation
-        begun = envelope.stage is Stage.RUNNING
-        envelope.stage = Stage.SETTLED
+        stage = envelope.stage
+        envelope.stage = SETTLED
         if envelope.link:
             assert envelope.token is not None
             envelope.token.unlink(envelope.link)
         if envelope.observation is not None:
             envelope.observation.settled(envelope, outcome, result, error)
         self.ledger.settle(outcome)
-        if outcome is Outcome.UNDELIVERABLE:
+        if outcome is UNDELIVERABLE:
             self.ledger.bury(envelope, str(error))
         if type(envelope) is Request:
             envelope.result = result
             envelope.error = error
             envelope.outcome = outcome
             envelope.reply.set()
-        elif outcome is Outcome.FAILED:
+        elif outcome is FAILED:
             assert error is not None
             self.supervisor.report(error, envelope)
-        envelope.message = envelope.context = envelope.scope = None
-        if activation is not None and not begun:
-            if activation.limit is not None:
+        if activation is not None and stage is not RUNNING:
+            if envelope.noted_by:
                 end_waiting(envelope)
             activation.leave(envelope)
+            if stage is QUEUED and envelope.cleared:
+                activation.vacate(envelope)
             if not activation.open:
                 activation.advance()
                 self.forget_if_unused(activation)
+        # Of a settled envelope nothing is needed but its outcome. Without a parent it keeps no
+        # others alive: events that publish events make a chain without end.
+        envelope.message = envelope.context = envelope.scope = envelope.parent = None
         if self.door is not None:
             self.door.move_up()
 
     def cancel(self, envelope: Envelope, reason: str) -> bool:
         """Cancel a message wherever it is; return whether that has settled it."""
-        if envelope.stage is Stage.QUEUED:
+        if envelope.stage is QUEUED:
             for delivery in getattr(envelope, "deliveries", None) or ():
                 self.void(delivery)
-            self.settle(envelope, Outcome.CANCELLED, error=MessageCancelled(reason))
+            self.settle(envelope, CANCELLED, error=MessageCancelled(reason))
             return True
-        if envelope.stage is not Stage.SETTLED:
+        if envelope.stage is not SETTLED:
             envelope.cancel_reason = reason
-            assert envelope.scope is not None
-            envelope.scope.cancel(reason)
-            context = envelope.context
-            if context is not None and envelope.token is None:
-                # The message's own token says so too, to work that only knows tokens.
-                try:
-                    context.cancellation_token.cancel()
-                except Exception as exc:
-                    self.supervisor.report_aside(
-                        exc, f"the token of a message to {envelope.recipient}"
-                    )
+            self._cancelling.append(envelope)
+            if not self._is_cancelling:
+                self._cancel_running()
         return False
+
+    def _cancel_running(self) -> None:
+        # A handler that is cancelled while it waits for a reply cancels that request, and so on
+        # down the call chain. That comes back to `cancel`, which only notes it, so that a long
+        # chain takes turns here and not stack
+        # (test_a_cancellation_reaches_the_end_of_a_chain_of_a_thousand_sends).
+        self._is_cancelling = True
+        try:
+            while self._cancelling:
+                envelope = self._cancelling.popleft()
+                if envelope.scope is not None:
+                    envelope.scope.cancel(envelope.cancel_reason)
+                context = envelope.context
+                if context is not None and envelope.token is None:
+                    # The message's own token says so too, to work that only knows tokens.
+                    try:
+                        context.cancellation_token.cancel()
+                    except BaseException as exc:
+                        self.supervisor.report_aside(
+                            exc, f"the token of a message to {envelope.recipient}"
+                        )
+        finally:
+            self._is_cancelling = False
 
     def link_token(self, envelope: Envelope, token: CancellationToken) -> None:
         """Cancel *envelope* with *token*, until it is settled."""
@@ -221,13 +257,13 @@ class Pipeline:
             self.cancel(envelope, "its CancellationToken was cancelled")
 
         handle = token.link(cancel, self._loop.home())
-        if envelope.stage is not Stage.SETTLED:
+        if envelope.stage is not SETTLED:
             envelope.link = handle
 
     def void(self, delivery: Delivery) -> None:
         """Take back a delivery that was made early, of a publication that will not be delivered."""
-        if delivery.stage is not Stage.SETTLED:
-            delivery.stage = Stage.SETTLED
+        if delivery.stage is not SETTLED:
+            delivery.stage = SETTLED
             delivery.message = None
             activation = delivery.activation
             assert activation is not None
@@ -250,7 +286,7 @@ class Pipeline:
         assert activation is not None
         if type(envelope) is Farewell:
             if not envelope.cleared:
-                envelope.stage = Stage.QUEUED
+                envelope.stage = QUEUED
                 activation.close_after(envelope)
             else:
                 await self.close_agent(envelope, activation)
@@ -267,7 +303,7 @@ class Pipeline:
         agent = activation.agent
         assert agent is not None
         activation.leave(envelope)
-        if activation.limit is not None:
+        if envelope.noted_by:
             end_waiting(envelope)
         context = MessageContext(
             envelope.sender,
@@ -275,10 +311,10 @@ class Pipeline:
             envelope.topic is None,
             envelope.token,
             envelope._message_id,
+            origin=envelope,
         )
-        context._origin = envelope
         envelope.context = context
-        envelope.stage = Stage.RUNNING
+        envelope.stage = RUNNING
         current_frame.set(envelope)
         before = copy_context()
         try:
@@ -291,9 +327,9 @@ class Pipeline:
         except BaseException as exc:
             self._settle_failure(envelope, exc, worker)
         else:
-            self.settle(envelope, Outcome.HANDLED, result=result)
+            self.settle(envelope, HANDLED, result=result)
         finally:
-            clean = copy_context() == before
+            clean = is_unchanged(before)
             current_frame.set(NO_FRAME)
             activation.running -= 1
             if activation.runners is not None:
@@ -311,25 +347,30 @@ class Pipeline:
             cancelled, rest = None, exc  # somebody else's cancellation, raised here by mistake
         if isinstance(rest, DroppedReply):
             error = MessageDroppedException(str(rest))
-            self.settle(envelope, Outcome.DROPPED, error=error)
+            self.settle(envelope, DROPPED, error=error)
         elif rest is not None:
-            self.settle(envelope, Outcome.FAILED, error=rest)
+            self.settle(envelope, FAILED, error=rest)
         else:
-            reason = envelope.cancel_reason or "the runtime's block was left"
-            self.settle(envelope, Outcome.CANCELLED, error=MessageCancelled(reason))
+            self._settle_cancelled(envelope)
         if cancelled is not None:
             raise cancelled
 
+    def _settle_cancelled(self, envelope: Envelope) -> None:
+        reason = envelope.cancel_reason or "the runtime's block was left"
+        self.settle(envelope, CANCELLED, error=MessageCancelled(reason))
+
     def _defer(self, envelope: Envelope, activation: Activation) -> None:
-        envelope.stage = Stage.QUEUED
+        envelope.stage = QUEUED
         envelope.scope = None
-        error: DeadlockError | None = None
-        if activation.limit is not None or activation.starter is not None:
+        activation.defer(envelope)
+        self._check_circle(envelope, activation)
+
+    def _check_circle(self, envelope: Envelope, activation: Activation) -> None:
+        """Refuse a request that has begun to wait for its agent, if it would for ever."""
+        if type(envelope) is Request:
             error = begin_waiting(envelope, activation)
-        if error is not None:
-            self.settle(envelope, Outcome.FAILED, error=error)
-        else:
-            activation.defer(envelope)
+            if error is not None:
+                self.settle(envelope, FAILED, error=error)
 
     async def _start(self, envelope: Envelope, activation: Activation, worker: Worker) -> bool:
         """Make the agent for the first message to it."""
@@ -338,6 +379,10 @@ class Pipeline:
         except BaseException as exc:  # the sender gets it, whatever it is
             activation.vacate(envelope)
             self._settle_failure(envelope, exc, worker)
+            return False
+        if self._loop.is_cancelled():  # and the factory has kept that to itself
+            activation.vacate(envelope)
+            self._settle_cancelled(envelope)
             return False
         return True
 
@@ -353,8 +398,10 @@ class Pipeline:
                     if state:
                         self.dormant[id] = state
                 await call_user(agent.close)
-        except Exception as exc:
-            error = exc
+        except BaseException as exc:
+            cancelled, error = split_cancelled(exc, self._loop.Cancelled)
+            if cancelled is not None:
+                raise cancelled
         finally:
             activation.registration.instances.pop(id, None)
             activation.closed()
@@ -362,32 +409,39 @@ class Pipeline:
             self.forget_if_unused(activation)
 
     def _end_farewell(self, farewell: Farewell, error: BaseException | None) -> None:
-        farewell.stage = Stage.SETTLED
+        assert farewell.activation is not None
+        farewell.stage = SETTLED
         farewell.error = error
+        farewell.activation.stay(farewell)
         if farewell.reply is not None:
             farewell.reply.set()
         elif error is not None and not isinstance(error, UndeliverableException):
             self.supervisor.report_aside(error, f"closing agent {farewell.recipient}")
 
     def _route(self, publication: Publication) -> None:
-        deliveries = publication.deliveries
-        if deliveries is None:
-            try:
-                deliveries = self.make_deliveries(publication)
-            except Exception as exc:  # a subscription of the application's raised
-                self.settle(publication, Outcome.FAILED, error=exc)
-                return
-        self._let_go(publication, deliveries)
-        self.workers.extend(deliveries)
+        if self.address(publication):
+            deliveries = publication.deliveries
+            assert deliveries is not None
+            self._let_go(publication, deliveries)
+            self.workers.extend(deliveries)
 
     def _let_go(self, publication: Publication, deliveries: list[Delivery]) -> None:
         """Replace the publication by its deliveries, in the ledger and in the queue."""
-        if not deliveries:
+        lost = publication.lost
+        if not deliveries and not lost:
             reason = UndeliverableException(f"no subscription matches topic {publication.topic}")
-            self.settle(publication, Outcome.UNDELIVERABLE, error=reason)
+            self.settle(publication, UNDELIVERABLE, error=reason)
             return
-        self.ledger.route(len(deliveries))
-        publication.stage = Stage.SETTLED
+        self.ledger.route(len(deliveries) + len(lost))
+        publication.stage = SETTLED
+        publication.parent = None
+        if not publication.outside:
+            publication.deliveries = None  # they refer to it
+        for id, reason in lost:
+            letter = Envelope(publication.message, publication.sender, None)
+            letter.recipient, letter.topic = id, publication.topic
+            self.ledger.settle(UNDELIVERABLE)
+            self.ledger.bury(letter, str(reason))
         token = publication.token
         if token is not None:
             token.unlink(publication.link)
@@ -396,13 +450,23 @@ class Pipeline:
         if publication.observation is not None:
             publication.observation.routed(publication, deliveries)
 
-    def make_deliveries(self, publication: Publication) -> list[Delivery]:
-        """Work out who hears a publication. Those of unknown types end here."""
+    def address(self, publication: Publication) -> bool:
+        """Work out who hears a publication, unless that is known; settle it if that fails.
+
+        Those of unknown types will not hear it: they are set aside in ``publication.lost``.
+        """
+        if publication.deliveries is not None:
+            return True
         assert publication.topic is not None
+        try:
+            recipients = self.routes.recipients(publication.topic)
+        except BaseException as exc:  # a subscription of the application's raised
+            self.settle(publication, FAILED, error=exc)
+            return False
         deliveries: list[Delivery] = []
         sender = publication.sender
         activations = self.activations
-        for id in self.routes.recipients(publication.topic):
+        for id in recipients:
             if id == sender:
                 continue
             activation = activations.get(id)
@@ -410,16 +474,13 @@ class Pipeline:
                 try:
                     activation = self.activation(id)
                 except UndeliverableException as exc:
-                    self.ledger.accept()
-                    self.ledger.settle(Outcome.UNDELIVERABLE)
-                    lost = Envelope(publication.message, sender, None)
-                    lost.recipient, lost.topic = id, publication.topic
-                    self.ledger.bury(lost, str(exc))
+                    publication.lost = (*publication.lost, (id, exc))
                     continue
             delivery = Delivery(publication, activation)
             activation.enter(delivery)
             deliveries.append(delivery)
-        return deliveries
+        publication.deliveries = deliveries
+        return True
 
     # --- interception
 
@@ -430,16 +491,12 @@ class Pipeline:
         """
         targets: list[Any] = [envelope]
         if isinstance(envelope, Publication):
-            try:
-                if envelope.deliveries is None:
-                    envelope.deliveries = self.make_deliveries(envelope)
-            except Exception as exc:  # a subscription of the application's raised
-                self.settle(envelope, Outcome.FAILED, error=exc)
+            if not self.address(envelope):
                 return True
+            assert envelope.deliveries is not None
             targets = list(envelope.deliveries)
         for target in targets:
-            target.held = True
-            target.activation.defer(target)
+            target.activation.hold(target)
         current_frame.set(envelope)
         before = copy_context()
         try:
@@ -449,31 +506,37 @@ class Pipeline:
             self._settle_failure(envelope, exc, worker)
             return False
         finally:
-            clean = copy_context() == before
+            clean = is_unchanged(before)
             current_frame.set(NO_FRAME)
+        if self._loop.is_cancelled():  # and an intervention handler has kept that to itself
+            self._end_interception(envelope, targets)
+            self._settle_cancelled(envelope)
+            return False
         if message is DropMessage:
             self._end_interception(envelope, targets)
             error = MessageDroppedException(
                 f"an intervention handler dropped {envelope!r} on its way"
             )
-            self.settle(envelope, Outcome.DROPPED, error=error)
+            self.settle(envelope, DROPPED, error=error)
             return clean
         if isinstance(envelope, Publication):
             self._let_go(envelope, targets)
         else:
-            envelope.stage = Stage.QUEUED
+            envelope.stage = QUEUED
             envelope.scope = None
         envelope.intercepted = True
         for target in targets:
             target.message = message
             target.intercepted = True
-            target.held = False
+            target.activation.release(target)
             target.activation.advance()
+            if not target.cleared and target.stage is QUEUED:
+                self._check_circle(target, target.activation)
         return clean
 
     def _end_interception(self, envelope: Envelope, targets: list[Any]) -> None:
         for target in targets:
-            target.held = False
+            target.activation.release(target)
             if target is not envelope:
                 assert isinstance(target, Delivery)
                 self.void(target)
@@ -486,8 +549,8 @@ class Pipeline:
             envelope.topic is None,
             envelope.token,
             envelope._message_id,
+            origin=envelope,
         )
-        context._origin = envelope
         envelope.context = context
         recipient = envelope.recipient
 
@@ -523,6 +586,8 @@ class Pipeline:
             else:
                 answer = await envelope.observation.intercept(call_user, ask, intervener, message)
             if answer is None:
+                if message is None:
+                    continue  # the reply of a handler that returns nothing
                 warnings.warn(
                     f"intervention handler {type(intervener).__name__} returned None: the message "
                     "goes on unchanged; return the message, or DropMessage to drop it",
@@ -551,6 +616,14 @@ async def call_user(function: Callable[..., Any], *args: Any) -> Any:
     if inspect.isawaitable(result):
         result = await result
     return result
+
+
+def is_unchanged(context: Context) -> bool:
+    """Whether the context variables are still those of *context*."""
+    try:
+        return copy_context() == context
+    except Exception:  # a value that cannot be compared, and is not the one it was
+        return False
 
 
 def split_cancelled(

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .._sansio._cancellation import CancellationToken
     from ._ledger import Ledger
     from ._loop import EventLoop, Reply
 
@@ -36,8 +37,10 @@ class Door:
         """Whether a submission could come in now."""
         return not self._line and self._ledger.pending < self.capacity
 
-    async def wait(self, enter: Callable[[], None]) -> None:
+    async def wait(self, enter: Callable[[], None], token: CancellationToken | None) -> bool:
         """Stand in line; *enter* is called when it is our turn. Cancelled, nothing has happened.
+
+        Returns False if *token* was cancelled first.
 
         A cancellation that comes after *enter* was called is not raised here: what was submitted
         is waited for next, and that wait knows how to take it back.
@@ -48,7 +51,20 @@ class Door:
         def leave_line() -> bool:
             return self._line.pop(reply, None) is not None
 
-        await reply.wait(leave_line)
+        def turn_away() -> None:
+            nonlocal entered
+            if leave_line():
+                entered = False
+                reply.set()
+
+        entered = True
+        link = 0 if token is None else token.link(turn_away, self._loop.home())
+        try:
+            await reply.wait(leave_line)
+        finally:
+            if token is not None:
+                token.unlink(link)
+        return entered
 
     def move_up(self) -> None:
         """Let in as many as there is room for."""

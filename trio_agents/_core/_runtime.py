@@ -16,7 +16,6 @@ from .._sansio._abc import Agent, Subscription
 from .._sansio._cancellation import CancellationToken
 from .._sansio._contexts import current_frame
 from .._sansio._errors import (
-    DeadlockError,
     MessageCancelled,
     Overloaded,
     StateError,
@@ -30,7 +29,18 @@ from .._sansio._serialization import SerializationRegistry
 from .._sansio._serializers import MessageSerializer
 from .._sansio._tracing import MessageTracer
 from ._activation import Activation
-from ._envelope import Envelope, Errand, Farewell, Outcome, Publication, Request, Stage
+from ._envelope import (
+    CANCELLED,
+    HANDLED,
+    QUEUED,
+    SETTLED,
+    UNDELIVERABLE,
+    Envelope,
+    Errand,
+    Farewell,
+    Publication,
+    Request,
+)
 from ._intake import Intake
 from ._ledger import RuntimeStatistics
 from ._loop import EventLoop, Nursery
@@ -50,6 +60,7 @@ __all__ = ["Runtime"]
 AgentT = TypeVar("AgentT", bound=Agent)
 SelfT = TypeVar("SelfT", bound="Runtime")
 
+LEFT: Final = "the runtime's block was left before it was handled"
 CONDITION_PERIOD: Final = 1.0  # seconds; how often `stop_when` looks without an occasion
 
 
@@ -144,11 +155,13 @@ class Runtime:
         # Invariant: flowing <=> started, and nobody holds the messages up.
         self._flowing = False
         self._bounded = False  # some agent type has a bounded mailbox
+        self._unbounded = max_pending is None  # nothing at all has a bound
         self._block: AbstractAsyncContextManager[Any] | None = None
         self._nursery: Nursery | None = None
         self._crashes: list[
             BaseException
         ] = []  # what handlers raised that is meant for the program
+        self._ending = False  # the block is being left, and cancels
         self._shut: set[AgentId] = set()  # agents that were closed and not used since
 
     def __repr__(self) -> str:
@@ -181,8 +194,9 @@ class Runtime:
     async def _run_block(self) -> AsyncGenerator[None, None]:
         # What leaves the block leaves it as itself: a nursery would wrap it in a group. So errors
         # go around the nursery, except cancellations of its own, which it has to see.
-        error: BaseException | None = None
+        errors: list[BaseException] = []
         self._crashes.clear()
+        self._ending = False
         try:
             async with self._loop.open_nursery() as nursery:
                 self._nursery = nursery
@@ -195,37 +209,51 @@ class Runtime:
                 except BaseException as exc:  # raised again below, or here
                     if nursery.cancel_scope.cancel_called:
                         raise
-                    error = exc
+                    errors.append(exc)
                 finally:
-                    self._flowing = False
-                    self._state = State.STOPPED
-                    nursery.cancel_scope.cancel("the runtime's block was left")
-        finally:
-            self._nursery = None
-            self._workers.close()
-            self._reaper.close()
-            self._fail_queued("the runtime's block was left before it was handled")
-            failures = await self._close_agents()
-            if self._crashes:
-                raise self._crashes.pop(0)
-        if error is not None:
-            raise bare(error)
-        if failures:
-            raise BaseExceptionGroup("agents failed to close", failures)
-        self._supervisor.raise_kept()
+                    self._end("the runtime's block was left")
+        except BaseException as exc:  # raised again below
+            errors.append(exc)
+        self._state = State.STOPPED
+        self._nursery = None
+        self._workers.close()
+        self._reaper.close()
+        self._fail_queued(LEFT)
+        failures = await self._close_agents()
+        self._ending = False
+        errors = [*self._crashes, *errors]
+        if not errors:
+            raise_failures(failures, self._supervisor.take())
+            return
+        first, *others = *errors, *failures
+        for other in others:  # one leaves the block, the others are logged
+            if not isinstance(other, self._loop.Cancelled):
+                self._supervisor.log(other, "raised while the runtime's block was left")
+        raise bare(first)
 
     async def _leave(self) -> None:
         """End of the block, normally: what runs may finish, what is queued fails."""
         self._state = State.STOPPING
         self._flowing = False
-        self._fail_queued("the runtime's block was left before it was handled")
+        self._fail_queued(LEFT)
         await self._ledger.wait_until(self._nothing_runs)
 
     def _crash(self, error: BaseException) -> None:
         """A handler raised what is meant for the program: end the block with it."""
         self._crashes.append(error)
+        self._end(f"a handler raised {type(error).__name__}")
+
+    def _end(self, reason: str) -> None:
+        """Cancel what runs and fail what is queued: nothing begins any more in this block.
+
+        Requests are refused from now on. Shielded cleanup that sends one would wait for ever.
+        """
+        self._ending = True
+        self._flowing = False
+        self._workers.halt()
+        self._fail_queued(LEFT)
         if self._nursery is not None:
-            self._nursery.cancel_scope.cancel(f"a handler raised {type(error).__name__}")
+            self._nursery.cancel_scope.cancel(reason)
 
     # --- start and stop
 
@@ -241,7 +269,7 @@ class Runtime:
         Raises:
             RuntimeError: outside of the runtime's block, or already started.
         """
-        if self._nursery is None:
+        if self._nursery is None or self._ending:
             raise RuntimeError(
                 "start() needs the runtime's block: "
                 "`async with SingleThreadedAgentRuntime() as runtime: runtime.start()`"
@@ -305,7 +333,7 @@ class Runtime:
         """
         self._check_started("stop_when")
         self._check_outside_handlers("stop_when")
-        while not condition():
+        while not await call_user(condition):
             deadline = self._loop.current_time() + CONDITION_PERIOD
             with (
                 self._loop.CancelScope(deadline=deadline),
@@ -330,11 +358,7 @@ class Runtime:
         if self._state is State.STARTED:
             await self._stop(math.inf)
         failures = await self._close_agents()
-        kept = self._supervisor.take()
-        if kept is not None:
-            failures.append(kept)
-        if failures:
-            raise BaseExceptionGroup("agents failed to close", failures)
+        raise_failures(failures, self._supervisor.take())
 
     async def process_next(self) -> None:
         """Take up the next message by hand, instead of `start`.
@@ -408,22 +432,23 @@ class Runtime:
                 self._state = State.STOPPED
 
     def _fail_queued(self, reason: str) -> None:
-        queued = self._workers.drain() if self._state is not State.STOPPED else []
-        if self._nursery is None:
-            queued = self._workers.drain()
-        queued += self._intake.drain()
+        # Again and again, because the end of one message lets in others that wait at the door.
+        while queued := self._drain():
+            for envelope in queued:
+                if envelope.stage is not QUEUED:
+                    continue
+                if isinstance(envelope, Publication):
+                    for delivery in envelope.deliveries or ():
+                        self._pipeline.void(delivery)
+                error = UndeliverableException(f"{envelope!r}: {reason}")
+                self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+
+    def _drain(self) -> list[Envelope]:
+        """Take out all that is queued, wherever it is."""
+        queued = self._workers.drain() + self._intake.drain()
         for activation in tuple(self._activations.values()):
             queued += activation.drain()
-        for envelope in queued:
-            if envelope.stage is not Stage.QUEUED:
-                continue
-            if isinstance(envelope, Publication):
-                for delivery in envelope.deliveries or ():
-                    self._pipeline.void(delivery)
-            if envelope.cleared and envelope.activation is not None:
-                envelope.activation.vacate(envelope)
-            error = UndeliverableException(f"{envelope!r}: {reason}")
-            self._pipeline.settle(envelope, Outcome.UNDELIVERABLE, error=error)
+        return queued
 
     def _flow(self) -> None:
         """Let messages through, if nothing speaks against it; first those that have waited."""
@@ -446,11 +471,17 @@ class Runtime:
 
     def _check_outside_handlers(self, name: str) -> None:
         frame = current_frame.get()
-        if isinstance(frame, Envelope) and frame.stage is not Stage.SETTLED:
-            raise RuntimeError(
-                f"{name}() waits for running handlers and was called by one ({frame.recipient}): "
-                "set an event there, and call it from a task outside that waits for the event"
-            )
+        if not isinstance(frame, Envelope) or frame.stage is SETTLED:
+            return
+        # A handler of another runtime may well use this one, if none of ours waits for it.
+        ours = {worker.envelope for worker in self._workers.at_work}
+        for envelope in (frame, *frame.ancestors()):
+            if envelope in ours:
+                raise RuntimeError(
+                    f"{name}() waits for running handlers and was called by one "
+                    f"({envelope.recipient}): set an event there, and call it from a task outside "
+                    "that waits for the event"
+                )
 
     # --- messages
 
@@ -501,29 +532,33 @@ class Runtime:
         activation = self._activations.get(recipient)
         if activation is None:
             activation = self._find_recipient(request, recipient)
-        if (
-            cancellation_token is not None
-            or message_id is not None
-            or sender is not None
-            or self._observer.is_listening()
-        ):
-            self._prepare(request, cancellation_token, message_id)
-        if self._flowing and not self._bounded and self._pipeline.door is None:
-            request.activation = activation
-            activation.queued += 1
-            self._ledger.accept()
-            self._workers.submit(request)
-        else:
-            await self._admit(request, activation)
-        if request.token is not None:
-            self._pipeline.link_token(request, request.token)
+        try:
+            if (
+                cancellation_token is not None
+                or message_id is not None
+                or (sender is not None and sender.__class__ is not AgentId)
+                or self._observer.is_listening()
+            ):
+                self._prepare(request, cancellation_token, message_id)
+            if self._flowing and self._unbounded:
+                request.activation = activation
+                activation.queued += 1
+                self._ledger.accept()
+                self._workers.submit(request)
+                if request.token is not None:
+                    self._pipeline.link_token(request, request.token)
+            else:
+                await self._admit(request, activation)
+        except BaseException:  # nothing was sent: no trace is left of the new recipient
+            self._pipeline.forget_if_unused(activation)
+            raise
         reply = request.reply
         await reply.wait(lambda: self._pipeline.cancel(request, "its sender was cancelled"))
-        if request.outcome is Outcome.HANDLED:
+        if request.outcome is HANDLED:
             return request.result
         error = request.error
         assert error is not None
-        if request.outcome is Outcome.CANCELLED:
+        if request.outcome is CANCELLED:
             reply.raise_if_cancelled()
         try:
             raise error
@@ -568,19 +603,17 @@ class Runtime:
         if (
             cancellation_token is not None
             or message_id is not None
-            or sender is not None
+            or (sender is not None and sender.__class__ is not AgentId)
             or self._observer.is_listening()
         ):
             self._prepare(publication, cancellation_token, message_id)
-        if self._flowing and not self._bounded and self._pipeline.door is None:
+        if self._flowing and self._unbounded:
             self._ledger.accept()
             self._workers.submit(publication)
             if publication.token is not None:
                 self._pipeline.link_token(publication, publication.token)
             return
         await self._admit(publication, None)
-        if publication.token is not None:
-            self._pipeline.link_token(publication, publication.token)
         if publication.outside:
             await self._wait_for_places(publication)
 
@@ -598,7 +631,7 @@ class Runtime:
 
     def _refuse(self, envelope: Envelope, reason: str) -> None:
         self._ledger.accept()
-        self._ledger.settle(Outcome.UNDELIVERABLE)
+        self._ledger.settle(UNDELIVERABLE)
         self._ledger.bury(envelope, reason)
 
     def _prepare(
@@ -617,14 +650,22 @@ class Runtime:
         envelope.token = token
         if token is not None and token.is_cancelled():
             self._ledger.accept()
-            self._ledger.settle(Outcome.CANCELLED)
+            self._ledger.settle(CANCELLED)
             raise MessageCancelled("its CancellationToken was cancelled before it was sent")
         self._observer.submitted(envelope)
 
     async def _admit(self, envelope: Envelope, activation: Activation | None) -> None:
         """Take a message in where there are bounds, or where messages do not flow."""
-        inside = envelope.parent is not None and envelope.parent.stage is not Stage.SETTLED
-        if self._state is State.STOPPING and isinstance(envelope, Request):
+        try:
+            await self._take_in(envelope, activation)
+        except BaseException as exc:
+            if envelope.observation is not None:
+                envelope.observation.refused(exc)
+            raise
+
+    async def _take_in(self, envelope: Envelope, activation: Activation | None) -> None:
+        inside = envelope.parent is not None and envelope.parent.stage is not SETTLED
+        if (self._state is State.STOPPING or self._ending) and isinstance(envelope, Request):
             error = UndeliverableException(f"{envelope!r}: the runtime is being stopped")
             self._refuse(envelope, str(error))
             raise error
@@ -633,11 +674,14 @@ class Runtime:
 
         def enter() -> None:
             self._ledger.accept()
+            if envelope.token is not None:
+                self._pipeline.link_token(envelope, envelope.token)
             if activation is not None:
                 envelope.activation = activation
                 activation.enter(envelope)
             elif self._bounded and isinstance(envelope, Publication):
-                envelope.deliveries = self._pipeline.make_deliveries(envelope)
+                if not self._pipeline.address(envelope):
+                    return
             # While states are looked at, only what running handlers wait for may pass.
             if self._flowing or (
                 self._state is State.STARTED and inside and activation is not None
@@ -654,7 +698,15 @@ class Runtime:
                 "try again later, or let submitters wait with overflow='wait'"
             )
         else:
-            await door.wait(enter)
+            if activation is not None:
+                activation.visitors += 1
+            try:
+                entered = await door.wait(enter, envelope.token)
+            finally:
+                if activation is not None:
+                    activation.visitors -= 1
+            if not entered:
+                raise MessageCancelled("its CancellationToken was cancelled before there was room")
 
     def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
         """Refuse what finds a full mailbox whose policy is to refuse.
@@ -668,9 +720,13 @@ class Runtime:
             recipients = [activation]
         else:
             assert envelope.topic is not None
+            try:
+                ids = self._pipeline.routes.recipients(envelope.topic)
+            except Exception:  # a subscription raised: `address` meets that again, and reports it
+                return
             recipients = [
                 self._activations[id]
-                for id in self._pipeline.routes.recipients(envelope.topic)
+                for id in ids
                 if id in self._activations and id != envelope.sender
             ]
         for recipient in recipients:
@@ -688,18 +744,16 @@ class Runtime:
         for delivery in outside:
             activation = delivery.activation
             assert activation is not None
-            if activation.limit is None:
-                continue
             error = begin_waiting(delivery, activation)
             if error is not None:
                 publication.reply = None
-                if publication.stage is not Stage.SETTLED:
+                if publication.stage is not SETTLED:
                     self._pipeline.cancel(publication, "its publisher would wait for ever")
                 raise error
 
         def give_up() -> bool:
             publication.reply = None
-            if publication.stage is Stage.QUEUED:
+            if publication.stage is QUEUED:
                 self._pipeline.cancel(publication, "its publisher was cancelled")
             return True
 
@@ -743,6 +797,7 @@ class Runtime:
         self._pipeline.registry.add_factory(registration)
         if registration.mailbox_size is not None:
             self._bounded = True
+            self._unbounded = False
         return agent_type
 
     async def register_agent_instance(self, agent_instance: Agent, agent_id: AgentId) -> AgentId:
@@ -884,7 +939,7 @@ class Runtime:
             return
         frame = current_frame.get()
         if isinstance(frame, Envelope) and (
-            frame.activation is activation or activation.is_reentrant(frame)
+            frame.is_for(activation) or activation.is_reentrant(frame)
         ):
             raise RuntimeError(
                 f"deactivate({agent_id}) waits for the handlers of {agent_id} and was called by "
@@ -916,21 +971,19 @@ class Runtime:
                     await self._pipeline.make_agent(activation, errand)
                 finally:
                     activation.queued -= 1
-                    errand.stage = Stage.SETTLED
+                    errand.stage = SETTLED
                     self._pipeline.forget_if_unused(activation)
                 continue
-            if activation.starter is not None and (
-                activation.starter is parent
-                or any(a is activation.starter for a in errand.ancestors())
-            ):
-                raise DeadlockError(
-                    f"the factory of {id} asks for {id} itself: an agent cannot be had before it "
-                    "is made"
-                )
+            error = begin_waiting(errand, activation)
+            if error is not None:
+                raise error
             changed = activation
-            await self._ledger.wait_until(
-                lambda: changed.starter is None and changed.closing is None
-            )
+            try:
+                await self._ledger.wait_until(
+                    lambda: changed.starter is None and changed.closing is None
+                )
+            finally:
+                end_waiting(errand)
 
     async def _close_agents(self) -> list[BaseException]:
         failures: list[BaseException] = []
@@ -941,8 +994,9 @@ class Runtime:
             self._shut.add(activation.id)
             try:
                 await call_user(agent.close)
-            except Exception as exc:
-                exc.add_note(f"raised by close() of agent {activation.id}")
+            except BaseException as exc:  # not even Ctrl-C may spare the rest; raised by the caller
+                if not isinstance(exc, self._loop.Cancelled):
+                    exc.add_note(f"raised by close() of agent {activation.id}")
                 failures.append(exc)
         return failures
 
@@ -1019,6 +1073,21 @@ class Runtime:
         finally:
             self._holds -= 1
             self._flow()
+
+
+def raise_failures(failures: list[BaseException], kept: BaseException | None) -> None:
+    """Raise what agents' `close` raised, and what publications' handlers had raised, if anything."""
+    for failure in failures:
+        # These mean the program; and a cancellation alone is no failure of an agent's.
+        if isinstance(failure, (KeyboardInterrupt, SystemExit)) or len(failures) == 1:
+            if not isinstance(failure, Exception):
+                raise failure
+    if failures:
+        if kept is not None:
+            failures.append(kept)
+        raise BaseExceptionGroup("agents failed to close", failures)
+    if kept is not None:
+        raise kept
 
 
 def bare(error: BaseException) -> BaseException:

@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._sansio._events import AgentConstructionExceptionEvent, MessageHandlerExceptionEvent
+from .._sansio._events import AgentConstructionExceptionEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
 from ._envelope import Envelope, Publication
 
@@ -44,15 +44,8 @@ class Supervisor:
             where = f"publication to topic {envelope.topic}"
         else:
             where = f"agent {envelope.recipient} on topic {envelope.topic}"
-        self._judge(error, f"{where}, message {envelope.message_id}")
-        if envelope.recipient is not None and events.isEnabledFor(logging.ERROR):
-            events.info(
-                MessageHandlerExceptionEvent(
-                    payload=f"<{type(envelope.message).__name__}>",
-                    handling_agent=envelope.recipient,
-                    exception=error,
-                )
-            )
+        # The id may be anybody's text: in quotes, so that it cannot pass for a line of the log.
+        self._judge(error, f"{where}, message {envelope.message_id!r}")
 
     def report_aside(self, error: BaseException, what: str) -> None:
         """Judge a failure beside any message: of a token's callback, of closing a quiet agent."""
@@ -60,7 +53,7 @@ class Supervisor:
 
     def note_construction(self, error: BaseException, id: AgentId) -> None:
         """Log that an agent could not be made. Whoever needed it gets the exception."""
-        if events.isEnabledFor(logging.ERROR):
+        if events.isEnabledFor(logging.INFO):
             events.info(AgentConstructionExceptionEvent(agent_id=id, exception=error))
 
     def _judge(self, error: BaseException, what: str) -> None:
@@ -68,9 +61,13 @@ class Supervisor:
         if isinstance(error, (KeyboardInterrupt, SystemExit)) and self.end_block is not None:
             self.end_block(error)
             return
-        logger.error("Unhandled exception: %s", what, exc_info=error)
+        self.log(error, what)
         if not self._ignore or not isinstance(error, Exception):
             self._kept.append(error)
+
+    def log(self, error: BaseException, what: str) -> None:
+        """Log a failure, with its traceback."""
+        logger.error("Unhandled exception: %s", what, exc_info=error)
 
     def take(self) -> BaseExceptionGroup[BaseException] | None:
         """Give all failures kept so far as one group, once."""

@@ -7,19 +7,17 @@ handler in the same step of the scheduler, so handlers begin in the order of the
 order the scheduler prefers: that is why there is one queue and not one for each agent. (A task for
 each message, or a reader for each agent, would begin in the order in which trio shuffles them.)
 
-How many workers there are follows the handlers that wait:
+For the same reason nobody waits in `receive()`: a memory channel hands a value to a waiting reader
+*before* that reader runs, and another worker could begin a later message first. A worker without
+work *rests*; one that is woken looks at the queue when it runs.
 
-- One idle worker, the *leader*, waits on the channel.
-- A worker that is about to run a handler while more is queued sends a *scout*: it wakes a resting
-  worker, or starts one. If the handler returns without waiting, the first worker just goes on, so a
-  burst of ten thousand quick messages costs one scout; if it waits, the scout takes over.
-- A worker that finds nothing to do and another one leading rests, up to a limit, and else ends.
+How many workers there are follows the handlers that wait. Whoever puts something in the queue, or is
+about to run a handler while there is more, sends a *scout*: it wakes a resting worker, or starts
+one, unless a scout is under way already. If the handler returns without waiting, its worker just
+goes on, so a burst of ten thousand quick messages costs one scout; if it waits, the scout takes over.
 
 A worker ends, and another takes its place, when its cancel scope was used, and when a handler left a
 context variable changed: the next message must find nothing of the one before.
-
-A memory channel gives a value to a waiting reader *before* that reader runs. While such a value is
-under way (`_handed`) nobody else takes one, or a later message could begin first.
 """
 
 from __future__ import annotations
@@ -29,7 +27,11 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
-from ._envelope import Envelope, Stage
+from ._envelope import (
+    SETTLED,
+    TAKEN,
+    Envelope,
+)
 
 if TYPE_CHECKING:
     from ._ledger import Ledger
@@ -41,8 +43,6 @@ MAX_RESTING: Final = 128
 # Handlers that never wait do not starve the rest of the program: after so many in a row a worker
 # lets the scheduler have a turn.
 MAX_STREAK: Final = 64
-
-_NUDGE: Final = object()  # "look again", to the leader
 
 
 class Worker:
@@ -68,12 +68,10 @@ class Workers:
         self._ledger = ledger
         self._carry = carry
         self._send, self._receive = loop.open_memory_channel()
-        self._queued = 0  # values in the channel that nobody was handed
+        self._queued = 0  # how many are in the channel
         # What goes before the queue: a publication's deliveries, messages out of mailboxes. Only
         # earlier submissions than any in the channel get here.
         self._front: deque[Envelope] = deque()
-        self._leading = False  # a worker waits on the channel
-        self._handed = False  # it has been given a value and has not run yet
         self._scouts = 0  # workers that were woken or started and have not run yet
         self._resting: list[Reply] = []
         self._nursery: Nursery | None = None
@@ -89,41 +87,38 @@ class Workers:
         self._nursery = nursery
         self._context = copy_context()
         self._epoch += 1
-        if self._leading:
-            self._wake()
         while self._resting:
-            self._scouts += 1
-            self._resting.pop().set()
-        if (self._front or self._queued) and not self._scouts and not self._handed:
+            self._wake()
+        if (self._front or self._queued) and not self._scouts:
             self._wake()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is queued."""
-        return not (self._front or self._queued or self._handed)
+        return not (self._front or self._queued)
+
+    def halt(self) -> None:
+        """Have no worker begin anything more; their nursery is about to be cancelled."""
+        self._nursery = None
+        self._epoch += 1
 
     def close(self) -> None:
         """Forget the workers: their nursery has ended."""
-        self._nursery = None
-        self._leading = self._handed = False
+        self.halt()
         self._scouts = 0
         self._resting.clear()
 
     def submit(self, envelope: Envelope) -> None:
         """Put an envelope at the end of the queue."""
         self._send.send_nowait(envelope)
-        if self._leading:
-            self._leading = False
-            self._handed = True
-        else:
-            self._queued += 1
-            if not self._scouts and not self._handed:
-                self._wake()
+        self._queued += 1
+        if not self._scouts:
+            self._wake()
 
     def push(self, envelope: Envelope) -> None:
         """Put an envelope before the queue, behind what is there already."""
         self._front.append(envelope)
-        if not self._scouts and not self._handed:
+        if not self._scouts:
             self._wake()
 
     def extend(self, envelopes: list[Any]) -> None:
@@ -140,11 +135,7 @@ class Workers:
         return drained
 
     def _wake(self) -> None:
-        if self._leading:
-            self._leading = False
-            self._handed = True
-            self._send.send_nowait(_NUDGE)
-        elif self._resting:
+        if self._resting:
             self._scouts += 1
             self._resting.pop().set()
         elif self._nursery is not None:
@@ -153,56 +144,48 @@ class Workers:
             self._context.run(self._nursery.start_soon, self._work)
 
     async def _work(self) -> None:
-        loop = self._loop
         front = self._front
         ledger = self._ledger
         carry = self._carry
+        receive_nowait = self._receive.receive_nowait
         streak = 0
         epoch = self._epoch
         self._scouts -= 1
-        scope = loop.CancelScope()
+        scope = self._loop.CancelScope()
         worker = Worker(scope)
         self.at_work.add(worker)
         try:
             with scope:
                 while epoch == self._epoch:
-                    if self._handed or streak == MAX_STREAK:
-                        # Somebody else is about to run and will find what there is.
-                        streak = 0
-                        if not await self._rest():
-                            return
-                        continue
                     if front:
                         envelope = front.popleft()
-                        streak += 1
                     elif self._queued:
                         self._queued -= 1
-                        envelope = self._receive.receive_nowait()
-                        streak += 1
-                    elif not self._leading:
-                        self._leading = True
-                        streak = 0
-                        envelope = await self._receive.receive()
-                        self._handed = False
-                        if envelope is _NUDGE:
-                            ledger.look()
-                            continue
-                        if front:  # what is there was submitted before what we were handed
-                            front.append(envelope)
-                            envelope = front.popleft()
+                        envelope = receive_nowait()
                     else:
-                        streak = 0
-                        if not await self._rest():
+                        if len(self._resting) >= MAX_RESTING:
                             return
+                        streak = 0
+                        reply = self._loop.Reply()
+                        self._resting.append(reply)
+                        try:
+                            await reply.wait(_give_up)
+                        except BaseException:  # nobody must count on this worker
+                            if reply in self._resting:
+                                self._resting.remove(reply)
+                            else:  # it was sent as a scout when it had been cancelled already
+                                self._scouts -= 1
+                            raise
+                        self._scouts -= 1
                         continue
-                    if envelope.stage is Stage.SETTLED:  # cancelled while it was queued
+                    if envelope.stage is SETTLED:  # cancelled while it was queued
                         ledger.look()
                         continue
                     if (front or self._queued) and not self._scouts:
                         self._wake()
                     worker.envelope = envelope
                     envelope.scope = scope
-                    envelope.stage = Stage.TAKEN
+                    envelope.stage = TAKEN
                     ledger.running += 1
                     try:
                         fit = await carry(envelope, worker)
@@ -213,20 +196,16 @@ class Workers:
                             ledger.look()
                     if not fit:
                         return
+                    streak += 1
+                    if streak == MAX_STREAK:
+                        streak = 0
+                        await self._loop.checkpoint()
         finally:
             self.at_work.discard(worker)
-            if (front or self._queued) and not self._scouts and not self._handed:
+            if (front or self._queued) and not self._scouts:
                 self._wake()
 
-    async def _rest(self) -> bool:
-        """Wait to be sent as a scout; False if so many rest that this worker had better end."""
-        if (self._front or self._queued) and not self._scouts and not self._handed:
-            self._wake()
-        if len(self._resting) >= MAX_RESTING:
-            return False
-        reply = self._loop.Reply()
-        self._resting.append(reply)
-        # Only the end of the runtime cancels a worker that rests.
-        await reply.wait(lambda: True)
-        self._scouts -= 1
-        return True
+
+def _give_up() -> bool:
+    # Only the end of the runtime cancels a worker that rests.
+    return True

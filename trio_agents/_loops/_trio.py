@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from types import FunctionType, ModuleType
 from typing import Any, ClassVar
 
@@ -38,14 +38,16 @@ class TrioReply:
             reschedule(self._task)
             self._task = None
 
-    async def wait(self, abandon: Callable[[], bool]) -> None:
-        """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once."""
+    def wait(self, abandon: Callable[[], bool]) -> Coroutine[Any, Any, Any]:
+        """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once.
+
+        Not a coroutine function, but one frame less: await what it returns, at once.
+        """
         if self._is_set:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+            return trio.lowlevel.cancel_shielded_checkpoint()
         self._task = current_task()
         self._abandon = abandon
-        await wait_task_rescheduled(self._abort)
+        return wait_task_rescheduled(self._abort)
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         # Giving up settles the message, which calls `set`: it must not find us here.

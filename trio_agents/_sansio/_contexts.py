@@ -43,7 +43,7 @@ class MessageContext:
         message_id: As given by the sender, else a random UUID, made when it is first read.
     """
 
-    __slots__ = ("_message_id", "_origin", "_token", "is_rpc", "sender", "topic_id")
+    __slots__ = ("_message_id", "_token", "is_rpc", "origin", "sender", "topic_id")
 
     sender: AgentId | None
     topic_id: TopicId | None
@@ -59,14 +59,17 @@ class MessageContext:
         is_rpc: bool,
         cancellation_token: CancellationToken | None = None,
         message_id: str | None = None,
+        *,
+        origin: Origin | None = None,
     ) -> None:
         self.sender = sender
         self.topic_id = topic_id
         self.is_rpc = is_rpc
         self._token = cancellation_token
         self._message_id = message_id
-        # What else wants to know the id: all recipients of one publication see the same.
-        self._origin: HasMessageId | None = None
+        # The runtime's envelope, where this context comes from one: all recipients of one
+        # publication see the same message id.
+        self.origin = origin
 
     def __repr__(self) -> str:
         kind = "rpc" if self.is_rpc else f"topic_id={self.topic_id}"
@@ -83,7 +86,7 @@ def _get_token(self: MessageContext) -> CancellationToken:
 def _get_message_id(self: MessageContext) -> str:
     """The message's id, as given by the sender, else a random UUID."""
     if self._message_id is None:
-        origin = self._origin
+        origin = self.origin
         self._message_id = str(uuid.uuid4()) if origin is None else origin.message_id
     return self._message_id
 
@@ -93,18 +96,18 @@ if not TYPE_CHECKING:  # a dataclass field and a property of one name cannot sha
     MessageContext.message_id = property(_get_message_id)
 
 
-class HasMessageId(Protocol):
-    """Something that makes up a message id when it is read."""
-
-    @property
-    def message_id(self) -> str: ...
-
-
 class Frame(Protocol):
     """What runs here: `handler_id` names the agent whose handler it is, if it is one."""
 
     @property
     def handler_id(self) -> AgentId | None: ...
+
+
+class Origin(Frame, Protocol):
+    """Where a message context comes from: it makes up a message id when that is read."""
+
+    @property
+    def message_id(self) -> str: ...
 
 
 class _NamedFrame:

@@ -59,12 +59,17 @@ class RoutingTable:
         self._remembered.clear()
 
     def recipients(self, topic_id: TopicId) -> tuple[AgentId, ...]:
-        """Give the agents that hear *topic_id*, each once, in the order of their subscriptions."""
+        """Give the agents that hear *topic_id*, each once, in the order of their subscriptions.
+
+        Raises:
+            TypeError: a subscription maps it to something that is no `AgentId`.
+            BaseException: what a subscription raised.
+        """
         known = self._remembered.get(topic_id)
         if known is None:
             known = tuple(
                 dict.fromkeys(
-                    subscription.map_to_agent(topic_id)
+                    _map(subscription, topic_id)
                     for subscription in self._subscriptions.values()
                     if subscription.is_match(topic_id)
                 )
@@ -73,6 +78,16 @@ class RoutingTable:
                 self._remembered.clear()
             self._remembered[topic_id] = known
         return known
+
+
+def _map(subscription: Subscription, topic_id: TopicId) -> AgentId:
+    id = subscription.map_to_agent(topic_id)
+    if not isinstance(id, AgentId):
+        raise TypeError(
+            f"{type(subscription).__name__}.map_to_agent must return an AgentId for {topic_id}, "
+            f"not {type(id).__name__}"
+        )
+    return id
 
 
 def _check_subscription(given: object) -> None:

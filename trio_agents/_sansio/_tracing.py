@@ -5,7 +5,7 @@ Names and attributes are AutoGen Core's, so that its dashboards keep working: a 
 The *tree* is ours. Each span is a child of what caused it, across tasks and mailboxes, so that the
 span tree is the call tree:
 
-    autogen create b.(k)-A            the whole send, to its reply; a publish, to its acceptance
+    autogen create b.(k)-A            the whole send, to its reply; a publish, until its turn comes
     ├── autogen intercept Guard       one for each intervention handler
     ├── autogen send b.(k)-A          the message is handed to the agent (or "publish", to a topic)
     │   └── autogen process b.(k)-A   its handler runs; is current there (`MessageTracer.use`)
