@@ -136,6 +136,7 @@ def test_the_readme_embeds_the_runtime_in_fifteen_lines() -> None:
     assert len([line for line in block.text.splitlines() if line.strip()]) <= 15
 
 
+# PKG-04
 @pytest.mark.parametrize("name", ["demo", "test"])
 def test_ci_runs_the_command_that_the_readme_shows(name: str) -> None:
     (block,) = (block for block in BLOCKS if block.before == f"<!-- command: {name} -->")

@@ -152,6 +152,7 @@ def own_docstring(value: object) -> str:
     return text.strip()
 
 
+# PKG-11
 @pytest.mark.parametrize("module_name", public_modules())
 def test_a_public_module_lists_what_it_exports(module_name: str) -> None:
     module = load(module_name)
@@ -199,6 +200,7 @@ def test_an_export_says_where_users_import_it_from(module_name: str) -> None:
     assert misplaced == {}
 
 
+# PKG-11
 @pytest.mark.parametrize(
     ("module_name", "name"),
     [(module_name, name) for module_name, names in PORTED.items() for name in names],

@@ -129,6 +129,7 @@ def modules_after(statement: str) -> set[str]:
     return set(json.loads(result.stdout))
 
 
+# PKG-02
 def test_importing_the_package_imports_nothing_on_demand() -> None:
     # What trio itself imports is not ours to avoid.
     assert (modules_after("import trio_agents") - modules_after("import trio")) & ON_DEMAND == set()

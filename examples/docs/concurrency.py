@@ -97,3 +97,21 @@ trio.run(two_at_once, None)
 trio.run(two_at_once, 1)
 trio.run(circle)
 trio.run(bounds)
+
+# Prints:
+# first begins
+# second begins
+# second ends
+# first ends
+# first begins
+# first ends
+# second begins
+# second ends
+# link/a <- link/b <- link/a
+# these agents would wait for each other for ever: link/a -> link/b -> link/a
+# link/a <- link/b
+# first begins
+# second begins
+# 2 messages are pending, as many as max_pending allows
+# first ends
+# second ends

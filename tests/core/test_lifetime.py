@@ -157,17 +157,19 @@ async def test_the_block_cannot_be_entered_twice_at_once() -> None:
 async def test_the_block_cannot_be_entered_while_it_is_being_left() -> None:
     runtime = await new_runtime()
     handler = Handler()
+    leaving, left = trio.Event(), trio.Event()
     async with trio.open_nursery() as nursery:
-        left = trio.Event()
 
         async def block() -> None:
             async with runtime:
                 runtime.start()
                 nursery.start_soon(runtime.send_message, handler, A)
                 await wait_all_tasks_blocked()
+                leaving.set()
             left.set()
 
         nursery.start_soon(block)
+        await leaving.wait()
         await wait_all_tasks_blocked()
         with pytest.raises(RuntimeError, match="entered already"):
             async with runtime:
@@ -516,10 +518,9 @@ async def test_a_close_that_raises_what_is_no_exception_spares_no_other() -> Non
 
     runtime = SingleThreadedAgentRuntime()
     await Exiting.register(runtime, "actor", Exiting)
-    with pytest.raises(BaseExceptionGroup) as caught:
+    with pytest.raises(SystemExit):
         async with runtime:
             agents = [await runtime.try_get_underlying_agent_instance(i, Exiting) for i in (A, B)]
-    assert all(isinstance(error, SystemExit) for error in caught.value.exceptions)
     assert [agent.closed for agent in agents] == [1, 1]
 
 
@@ -536,7 +537,7 @@ async def test_the_body_s_exception_wins_over_a_failing_close_which_is_logged(
         async with runtime:
             await runtime.get(A, lazy=False)
             raise KeyError("of the body")
-    assert any("actor/a" in record.getMessage() for record in caplog.records)
+    assert any("close() of agent actor/a" in record.exc_text for record in caplog.records)  # type: ignore[operator]
 
 
 # ST-06, CONF-16
@@ -915,7 +916,7 @@ async def test_stop_finds_messages_in_every_place() -> None:
             "limited": "done",
             "limited behind": "UndeliverableException",
             "watched": "I am watched/x",
-            "watched behind": "UndeliverableException",
+            "watched behind": "I am watched/x",  # it is with the intervention handler as well
             "made": "I am made/x",
             "made behind": "UndeliverableException",
             "run queue": None,
@@ -1036,6 +1037,7 @@ async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
         runtime.start()
         handler.go.set()
         await runtime.stop_when_idle()
+        await wait_all_tasks_blocked()
         assert outcome.value == "done"
 
 

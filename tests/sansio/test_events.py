@@ -55,6 +55,7 @@ def message_event(payload: Payload = "{}") -> MessageEvent:
     )
 
 
+# LOG-01, LOG-02, LOG-03
 def test_the_logger_names_are_those_of_the_specification() -> None:
     assert ROOT_LOGGER_NAME == "autogen_core"
     assert EVENT_LOGGER_NAME == "autogen_core.events"
@@ -139,6 +140,7 @@ def test_the_text_of_an_event_is_the_json_that_autogen_core_writes(
     assert str(event) == text
 
 
+# LOG-05
 def test_a_log_handler_receives_the_event_object_and_a_stream_its_json() -> None:
     stream = StringIO()
     logger = logging.Logger("events")
@@ -158,6 +160,7 @@ def test_a_log_handler_receives_the_event_object_and_a_stream_its_json() -> None
     assert json.loads(stream.getvalue())["type"] == "LLMCall"
 
 
+# LOG-08
 def test_the_token_counts_can_be_read_without_the_json() -> None:
     event = llm_call()
     assert (event.prompt_tokens, event.completion_tokens) == (3, 4)

@@ -63,6 +63,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
     return dict(span.attributes or {})
 
 
+# TEL-06, TEL-07, TEL-09
 @OF_AGENTS
 def test_an_agent_span_is_named_and_marked_after_its_operation(
     spans: Spans, trace_span: TraceSpan, operation: str
@@ -80,6 +81,7 @@ def test_an_agent_span_is_named_and_marked_after_its_operation(
     }
 
 
+# TEL-06, TEL-07
 @OF_AGENTS
 def test_an_agent_span_says_the_id_and_description_it_is_given(
     spans: Spans, trace_span: TraceSpan, operation: str
@@ -95,6 +97,7 @@ def test_an_agent_span_says_the_id_and_description_it_is_given(
     }
 
 
+# TEL-08, TEL-09
 def test_a_tool_span_is_named_and_marked_after_the_tool(spans: Spans) -> None:
     with trace_tool_span("add", tracer=spans.tracer):
         pass
@@ -109,6 +112,7 @@ def test_a_tool_span_is_named_and_marked_after_the_tool(spans: Spans) -> None:
     }
 
 
+# TEL-08
 def test_a_tool_span_says_the_description_and_call_id_it_is_given(spans: Spans) -> None:
     with trace_tool_span(
         "add", tracer=spans.tracer, tool_description="It adds.", tool_call_id="call-1"
@@ -166,6 +170,7 @@ def test_without_a_tracer_the_global_provider_makes_the_span(
     assert scope.name == "trio_agents"
 
 
+# TEL-11
 @ALL
 def test_without_any_provider_the_block_runs_and_nothing_is_recorded(trace_span: TraceSpan) -> None:
     with trace_span("x") as span:
@@ -236,6 +241,7 @@ def test_return_out_of_the_block_ends_the_span_as_a_success(
     assert spans.only().status.status_code is StatusCode.UNSET
 
 
+# TEL-11
 def test_importing_the_module_does_not_import_opentelemetry() -> None:
     code = (
         "import sys, trio_agents._sansio._genai_spans\n"

@@ -282,6 +282,7 @@ def test_any_takes_what_json_has(value: Any) -> None:
     assert same(round_trip(Any, value), value)
 
 
+# MSG-01, MSG-11
 @pytest.mark.parametrize(
     ("hint", "value"),
     [
@@ -582,6 +583,7 @@ def test_a_decode_error_names_the_path_through_containers() -> None:
         read(hint, {"a": [], "b": [[1, {"Circle": {"r": "x"}}]]})
 
 
+# MSG-11
 def test_a_decode_error_names_the_path_into_a_pydantic_model() -> None:
     with pytest.raises(MessageDecodeError, match=r"^Holder\.value\.tags\[1\]: .*string_type"):
         read(Model, {"when": "2024-01-01T00:00:00Z", "tags": ["a", 1]})

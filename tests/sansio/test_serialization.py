@@ -62,6 +62,7 @@ def serializer_for(cls: Any) -> MessageSerializer[Any]:
 # Pydantic
 
 
+# MSG-01
 def test_pydantic_json_has_no_spaces() -> None:
     model = Model(when=datetime(2024, 1, 1, tzinfo=UTC), tags=["ü"])
     assert serializer_for(Model).serialize(model) == (
@@ -104,6 +105,7 @@ def test_a_deep_pydantic_model_is_an_encode_error() -> None:
         serializer_for(Floats).serialize(Floats(y=value))
 
 
+# MSG-01
 def test_a_pydantic_model_with_aliases_comes_back() -> None:
     serializer = serializer_for(Aliased)
     message = Aliased(theSize=3)
@@ -163,6 +165,7 @@ def test_a_decode_error_quotes_nothing_from_the_payload(payload: Any) -> None:
 STRING_VALUE = serializer_for(StringValue).serialize(StringValue(value="text"))
 
 
+# MSG-07, MSG-12
 def test_a_protobuf_message_comes_back() -> None:
     message = Struct()
     message.update({"a": [1, {"b": None}]})
@@ -170,10 +173,12 @@ def test_a_protobuf_message_comes_back() -> None:
     assert serializer.deserialize(serializer.serialize(message)) == message
 
 
+# MSG-07, MSG-12
 def test_a_protobuf_message_travels_in_an_any() -> None:
     assert STRING_VALUE == b"\n/type.googleapis.com/google.protobuf.StringValue\x12\x06\n\x04text"
 
 
+# MSG-12
 def test_a_protobuf_message_of_another_type_is_a_decode_error() -> None:
     with pytest.raises(MessageDecodeError, match="of another type"):
         serializer_for(Timestamp).deserialize(STRING_VALUE)
@@ -242,6 +247,7 @@ def test_an_instance_of_another_class_is_an_encode_error() -> None:
 # Which class gets which serializer
 
 
+# MSG-06, MSG-07, MSG-09
 @pytest.mark.parametrize(
     ("cls", "name", "content"),
     [
@@ -257,6 +263,7 @@ def test_the_names_of_a_known_serializer(cls: Any, name: str, content: str) -> N
     assert (serializer.type_name, serializer.data_content_type) == (name, content)
 
 
+# MSG-09
 @pytest.mark.parametrize("cls", [int, str, dict, object, type(None), Any, int | str, None, 5])
 def test_other_types_have_no_known_serializer(cls: Any) -> None:
     assert try_get_known_serializers_for_type(cls) == []
@@ -275,6 +282,7 @@ def test_asking_for_serializers_does_not_look_at_the_fields() -> None:
     serializer_for(make_dataclass("Holder", [("value", complex)]))
 
 
+# MSG-03, MSG-08
 @pytest.mark.parametrize(
     ("message", "name"),
     [
@@ -313,6 +321,7 @@ class Text:
         return payload.decode()
 
 
+# MSG-03, MSG-08
 def test_a_registered_message_comes_back() -> None:
     registry = SerializationRegistry()
     registry.add_serializer(try_get_known_serializers_for_type(Point))
@@ -322,6 +331,7 @@ def test_a_registered_message_comes_back() -> None:
     ) == Point(1)
 
 
+# MSG-05, MSG-08
 def test_an_unknown_pair_is_an_unknown_payload_for_the_reader() -> None:
     registry = SerializationRegistry()
     registry.add_serializer(serializer_for(Point))
@@ -329,10 +339,12 @@ def test_an_unknown_pair_is_an_unknown_payload_for_the_reader() -> None:
     assert found == UnknownPayload("Point", "text/plain", b"x")
 
 
+# MSG-05
 def test_an_unknown_payload_hides_its_bytes() -> None:
     assert "secret" not in repr(UnknownPayload("Point", "text/plain", b"secret"))
 
 
+# MSG-08
 def test_an_unknown_pair_is_an_error_for_the_writer_that_says_what_to_do() -> None:
     registry = SerializationRegistry()
     registry.add_serializer(Text("Point"))
@@ -343,6 +355,7 @@ def test_an_unknown_pair_is_an_error_for_the_writer_that_says_what_to_do() -> No
         registry.serialize(Point(1), type_name="Point", data_content_type=JSON_DATA_CONTENT_TYPE)
 
 
+# MSG-10
 def test_the_last_serializer_for_a_pair_wins() -> None:
     registry = SerializationRegistry()
     registry.add_serializer([Text(mark="first "), Text(mark="second ")])
@@ -350,6 +363,7 @@ def test_the_last_serializer_for_a_pair_wins() -> None:
     assert registry.serialize("x", type_name="Note", data_content_type="text/plain") == b"third x"
 
 
+# MSG-10
 def test_a_pair_is_kept_once() -> None:
     registry = SerializationRegistry()
     for _ in range(3):
@@ -357,6 +371,7 @@ def test_a_pair_is_kept_once() -> None:
     assert repr(registry) == "<SerializationRegistry of 1>"
 
 
+# MSG-03, MSG-04
 def test_one_type_may_have_several_content_types() -> None:
     registry = SerializationRegistry()
     registry.add_serializer((serializer_for(Point), Text("Point")))
@@ -404,6 +419,7 @@ IMPORT = (
 )
 
 
+# PKG-02
 def test_importing_brings_in_no_serialization_library() -> None:
     assert not {"cattrs", "pydantic", "google.protobuf"} & modules_after(IMPORT)
 

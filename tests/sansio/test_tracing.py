@@ -116,6 +116,7 @@ def test_a_given_provider_switches_tracing_on(spans: Spans) -> None:
     assert MessageTracer.choose(spans.provider) is not None
 
 
+# TEL-05
 def test_the_environment_switches_tracing_off(
     spans: Spans, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_any_other_value_in_the_environment_leaves_tracing_on(
     assert MessageTracer.choose(spans.provider) is not None
 
 
+# TEL-04
 def test_a_no_op_provider_switches_tracing_off() -> None:
     assert MessageTracer.choose(NoOpTracerProvider()) is None
 
@@ -168,6 +170,7 @@ def test_the_placeholder_of_the_global_provider_counts_as_that_once_it_is_set(
     assert MessageTracer.choose(placeholder) is not None
 
 
+# TEL-03
 def test_anything_with_get_tracer_is_a_provider(spans: Spans) -> None:
     class Wrapper:
         def get_tracer(self, name: str, /) -> Tracer:

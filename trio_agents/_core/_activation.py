@@ -9,9 +9,9 @@ order. There are four reasons to wait, and all are decided here:
 - the first message in line is still with the intervention handlers;
 - as many handlers run as ``max_concurrency`` allows.
 
-A message from the call chain that such a handler waits for never waits behind it: that is what makes
-A asks B asks A work at a limit of one. Nor does what an intervention handler sends wait behind the
-message that it looks at. Both overtake, and keep their order only among their like.
+A message from the call chain that such a handler waits for never waits behind it: that is what
+makes A asks B asks A work at a limit of one. Nor does what an intervention handler sends wait
+behind the message that it looks at. Both overtake, and keep their order only among their like.
 
 A bounded mailbox (``mailbox_size``) is about submitters, not about the order: the first so many of
 the messages that have not begun are inside, the others stand in line before it, and whoever
@@ -141,7 +141,7 @@ class Activation:
         return self.closing is None and (self.limit is None or self.running < self.limit)
 
     def obstacles(self, envelope: Envelope) -> Iterator[Collection[Envelope]]:
-        """Give what *envelope* waits for here: of each of these groups, that one comes to an end."""
+        """Give what *envelope* waits for here: that one of each of these groups comes to an end."""
         if self.starter is not None:
             yield (self.starter,)
         if isinstance(envelope, Errand) or self._is_inside(envelope):
@@ -271,9 +271,7 @@ class Activation:
 
     @property
     def _is_empty(self) -> bool:
-        return (
-            self.closing is None and self.head is None and not self._waiting and not self._urgent
-        )
+        return self.closing is None and self.head is None and not self._waiting and not self._urgent
 
     def occupy(self, envelope: Envelope) -> None:
         """Count *envelope* among those that run."""

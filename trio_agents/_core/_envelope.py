@@ -210,22 +210,32 @@ class Farewell(Envelope):
 
     error: BaseException | None = None
 
-    def __init__(self, activation: Activation, reply: Reply | None, *, keep_state: bool) -> None:
-        super().__init__(None, None, None)
+    def __init__(
+        self,
+        activation: Activation,
+        *,
+        parent: Envelope | None = None,
+        reply: Reply | None = None,
+        keep_state: bool = False,
+    ) -> None:
+        super().__init__(None, None, parent)
         self.activation = activation
         self.recipient = activation.id
         self.reply = reply
         self.keep_state = keep_state
 
+    @property
+    def caller(self) -> Envelope | None:
+        """The envelope whose handler waits for this."""
+        return self.parent
+
     def give_up(self) -> bool:
         """Take the wish back, if nobody has begun to fulfil it; return whether that was so."""
         if self.stage is not QUEUED or self.cleared:
             return False
-        activation = self.activation
-        assert activation is not None
-        if activation.closing is self:
-            return False
         self.stage = SETTLED
+        assert self.activation is not None
+        self.activation.stay(self)
         return True
 
 
@@ -234,9 +244,10 @@ class Errand(Envelope):
 
     stage = TAKEN
 
-    def __init__(self, parent: Envelope | None, activation: Activation | None) -> None:
+    def __init__(self, parent: Envelope | None, activation: Activation) -> None:
         super().__init__(None, None, parent)
         self.activation = activation
+        self.recipient = activation.id
 
     @property
     def caller(self) -> Envelope | None:

@@ -8,7 +8,6 @@ Message bodies are shown at level DEBUG only. At INFO an event's payload is the 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ from .._sansio._events import (
     MessageEvent,
     MessageHandlerExceptionEvent,
     MessageKind,
+    render_payload,
 )
 from .._sansio._log_names import EVENT_LOGGER_NAME, TRACE_LOGGER_NAME
 from .._sansio._tracing import MessageTracer, is_cancellation
@@ -106,9 +106,8 @@ class Observation:
             )
         self._event(envelope.message, envelope.sender, destination, self._kind, DeliveryStage.SEND)
         verb = "Sending" if envelope.topic is None else "Publishing"
-        self._line(
-            "%s message of type %s to %s, sender %s", envelope, verb, destination, envelope.sender
-        )
+        text = f"{verb} message of type %s to %s, sender %s"
+        self._line(text, envelope.message, destination, envelope.sender)
 
     async def intercept(
         self,
@@ -126,12 +125,8 @@ class Observation:
 
     def routed(self, publication: Publication, deliveries: Sequence[Delivery]) -> None:
         """The recipients of a publication have been worked out."""
-        self._line(
-            "Message of type %s to %s has %d recipients",
-            publication,
-            publication.topic,
-            len(deliveries),
-        )
+        text = "Message of type %s to %s has %d recipients"
+        self._line(text, publication.message, publication.topic, len(deliveries))
         # Its publisher waits for nothing more, and is not told how the handlers fare.
         self._end()
 
@@ -147,9 +142,8 @@ class Observation:
         assert recipient is not None
         message = envelope.message
         self._event(message, envelope.sender, recipient, self._kind, DeliveryStage.DELIVER)
-        self._line(
-            "Handling message of type %s by %s, sender %s", envelope, recipient, envelope.sender
-        )
+        text = "Handling message of type %s by %s, sender %s"
+        self._line(text, message, recipient, envelope.sender)
         tracer = self._observer.tracer
         if tracer is None:
             work = handle(agent, message, context)
@@ -203,13 +197,8 @@ class Observation:
             self._event(
                 result, recipient, envelope.sender, MessageKind.RESPOND, DeliveryStage.DELIVER
             )
-            self._line(
-                "Resolving reply of type %s of %s for %s",
-                envelope,
-                recipient,
-                envelope.sender,
-                about=result,
-            )
+            text = "Resolving reply of type %s of %s for %s"
+            self._line(text, result, recipient, envelope.sender)
             if tracer is not None:
                 tracer.finish(
                     tracer.ack_span(
@@ -273,15 +262,11 @@ class Observation:
                 )
             )
 
-    def _line(self, text: str, envelope: Envelope, *args: object, about: Any = None) -> None:
-        if not lines.isEnabledFor(logging.INFO):
-            return
-        message = envelope.message if about is None else about
-        if text.startswith("%s message"):
-            verb, *rest = args
-            lines.info(text, verb, type(message).__name__, *rest)
-        else:
+    def _line(self, text: str, message: Any, *args: object) -> None:
+        """Write a line whose first blank is the type of *message*, and one that shows it."""
+        if lines.isEnabledFor(logging.INFO):
             lines.info(text, type(message).__name__, *args)
         if lines.isEnabledFor(logging.DEBUG):
-            with contextlib.suppress(ValueError):  # what cannot be serialised is not shown
-                lines.debug("Message body: %s", self._observer._serialize(message))
+            body = render_payload(lambda: self._observer._serialize(message))
+            # In quotes where it could pass for further lines.
+            lines.debug("Message body: %s", body if body.isprintable() else repr(body))

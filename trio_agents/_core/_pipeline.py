@@ -54,6 +54,7 @@ from ._envelope import (
 from ._ledger import Ledger
 from ._registration import Registry
 from ._room import Door
+from ._state import check_agent_state
 from ._supervision import Supervisor
 from ._waits import begin_waiting, end_waiting
 from ._workers import Worker, Workers
@@ -148,13 +149,13 @@ class Pipeline:
 
     async def _call_factory(self, activation: Activation, starter: Envelope) -> Agent:
         id = activation.id
-        factory = self.registry.find(id).factory  # not so an instance that was deactivated
-        assert factory is not None
+        registration = self.registry.find(id)  # an instance that was deactivated has none
+        factory = registration.factory or (lambda: registration.instances[id])
         token = AGENT_INSTANTIATION_CONTEXT_VAR.set((self._runtime, id))
         frame = current_frame.set(starter)
         try:
             agent = await call_user(factory)
-            activation.registration.check(agent, id)
+            registration.check(agent, id)
             state = self.dormant.get(id)
             if state is not None:
                 await call_user(agent.load_state, state)
@@ -287,10 +288,14 @@ class Pipeline:
         if type(envelope) is Farewell:
             if not envelope.cleared:
                 envelope.stage = QUEUED
-                activation.close_after(envelope)
-            else:
-                await self.close_agent(envelope, activation)
-            return True
+                if envelope.keep_state and (activation.running or activation.queued):
+                    self._end_farewell(envelope, None)  # it is not idle any more
+                else:
+                    activation.close_after(envelope)
+                return True
+            before = copy_context()
+            await self.close_agent(envelope, activation)
+            return is_unchanged(before)
         if not envelope.cleared:
             if not activation.open and not activation.may_take(envelope):
                 self._defer(envelope, activation)
@@ -298,8 +303,13 @@ class Pipeline:
             activation.running += 1
             if activation.runners is not None:
                 activation.runners.add(envelope)
-        if activation.agent is None and not await self._start(envelope, activation, worker):
-            return not worker.scope.cancel_called
+        clean = True
+        if activation.agent is None:
+            before = copy_context()
+            made = await self._start(envelope, activation, worker)
+            clean = is_unchanged(before)
+            if not made:
+                return clean and not worker.scope.cancel_called
         agent = activation.agent
         assert agent is not None
         activation.leave(envelope)
@@ -329,7 +339,7 @@ class Pipeline:
         else:
             self.settle(envelope, HANDLED, result=result)
         finally:
-            clean = is_unchanged(before)
+            clean = clean and is_unchanged(before)
             current_frame.set(NO_FRAME)
             activation.running -= 1
             if activation.runners is not None:
@@ -387,26 +397,39 @@ class Pipeline:
         return True
 
     async def close_agent(self, farewell: Farewell, activation: Activation) -> None:
-        """Close an agent that has nothing to do, and let go of it."""
+        """Close an agent that has nothing to do, and let go of it.
+
+        One whose state is to be kept and cannot be had stays.
+        """
         agent = activation.agent
         id = activation.id
+        goes = not farewell.keep_state
         error: BaseException | None = None
+        frame = current_frame.set(farewell)
         try:
             if agent is not None:
                 if farewell.keep_state:
-                    state = await call_user(agent.save_state)
-                    if state:
-                        self.dormant[id] = state
+                    await self._keep_state(agent, id)
+                    goes = True
                 await call_user(agent.close)
         except BaseException as exc:
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
             if cancelled is not None:
                 raise cancelled
         finally:
-            activation.registration.instances.pop(id, None)
-            activation.closed()
+            current_frame.reset(frame)
+            if goes:
+                self.registry.remove_instance(id)
+                activation.closed()
             self._end_farewell(farewell, error)
             self.forget_if_unused(activation)
+
+    async def _keep_state(self, agent: Agent, id: AgentId) -> None:
+        save_state = agent.save_state
+        if not getattr(save_state, "keeps_no_state", False):
+            state = check_agent_state(id, await call_user(save_state))
+            if state:
+                self.dormant[id] = state
 
     def _end_farewell(self, farewell: Farewell, error: BaseException | None) -> None:
         assert farewell.activation is not None
@@ -451,35 +474,46 @@ class Pipeline:
             publication.observation.routed(publication, deliveries)
 
     def address(self, publication: Publication) -> bool:
-        """Work out who hears a publication, unless that is known; settle it if that fails.
+        """Work out who hears a publication; settle it if that fails.
 
         Those of unknown types will not hear it: they are set aside in ``publication.lost``.
+
+        It counts who subscribes when the publication's turn comes. Where mailboxes are bounded it
+        is also worked out before, to see if the publisher has to wait.
         """
-        if publication.deliveries is not None:
-            return True
         assert publication.topic is not None
+        early: dict[AgentId | None, Delivery] = {
+            delivery.recipient: delivery for delivery in publication.deliveries or ()
+        }
         try:
             recipients = self.routes.recipients(publication.topic)
         except BaseException as exc:  # a subscription of the application's raised
+            for delivery in early.values():
+                self.void(delivery)
             self.settle(publication, FAILED, error=exc)
             return False
         deliveries: list[Delivery] = []
+        publication.lost = ()
         sender = publication.sender
         activations = self.activations
         for id in recipients:
             if id == sender:
                 continue
-            activation = activations.get(id)
-            if activation is None:
-                try:
-                    activation = self.activation(id)
-                except UndeliverableException as exc:
-                    publication.lost = (*publication.lost, (id, exc))
-                    continue
-            delivery = Delivery(publication, activation)
-            activation.enter(delivery)
-            deliveries.append(delivery)
+            known = early.pop(id, None)
+            if known is None:
+                activation = activations.get(id)
+                if activation is None:
+                    try:
+                        activation = self.activation(id)
+                    except UndeliverableException as exc:
+                        publication.lost = (*publication.lost, (id, exc))
+                        continue
+                known = Delivery(publication, activation)
+                activation.enter(known)
+            deliveries.append(known)
         publication.deliveries = deliveries
+        for delivery in early.values():  # they subscribe no more
+            self.void(delivery)
         return True
 
     # --- interception

@@ -34,8 +34,13 @@ class Reaper:
         """Run in *nursery* from now on, as soon as there is anybody to watch."""
         self._nursery = nursery
         self._sooner = None
-        if self._due:
-            self._start()
+        watched = [activation for _, _, activation in self._due]
+        self._due.clear()
+        now = self._loop.current_time()  # another event loop's clock may show another time
+        for activation in watched:
+            assert activation.registration.idle_timeout is not None
+            activation.idle_since = now
+            self._push(now + activation.registration.idle_timeout, activation)
 
     def close(self) -> None:
         """The nursery has ended."""

@@ -86,7 +86,7 @@ class Registration:
         missing = [
             name
             for name in ("id", "metadata", "on_message", "save_state", "load_state", "close")
-            if not hasattr(type(agent), name)
+            if not (hasattr(type(agent), name) or hasattr(agent, name))
         ]
         if missing:
             raise TypeError(
@@ -103,6 +103,11 @@ class Registry:
 
     def __contains__(self, type: str) -> bool:
         return type in self._registrations
+
+    def knows(self, id: AgentId) -> bool:
+        """Whether there is an instance of this id, or a factory that could make the agent."""
+        known = self._registrations.get(id.type)
+        return known is not None and (known.factory is not None or id in known.instances)
 
     def find(self, id: AgentId) -> Registration:
         """Give the registration that an agent would be made by.
@@ -171,6 +176,12 @@ class Registry:
             )
         known.instances[id] = agent
         return known
+
+    def remove_instance(self, id: AgentId) -> None:
+        """Forget the instance of this id, if there is one. A type without any is free again."""
+        known = self._registrations.get(id.type)
+        if known is not None and known.instances.pop(id, None) is not None and not known.instances:
+            del self._registrations[id.type]
 
 
 def _check_takes_no_arguments(factory: Callable[..., object], type: str) -> None:

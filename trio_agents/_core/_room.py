@@ -28,6 +28,7 @@ class Door:
         self._loop = loop
         self._ledger = ledger
         self._line: OrderedDict[Reply, Callable[[], None]] = OrderedDict()
+        self._is_moving = False
 
     def __len__(self) -> int:
         return len(self._line)
@@ -68,7 +69,13 @@ class Door:
 
     def move_up(self) -> None:
         """Let in as many as there is room for."""
-        while self._line and self._ledger.pending < self.capacity:
-            reply, enter = self._line.popitem(last=False)
-            enter()
-            reply.set()
+        if self._is_moving:  # what is let in may be settled at once: not one inside the other
+            return
+        self._is_moving = True
+        try:
+            while self._line and self._ledger.pending < self.capacity:
+                reply, enter = self._line.popitem(last=False)
+                enter()
+                reply.set()
+        finally:
+            self._is_moving = False

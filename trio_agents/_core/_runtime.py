@@ -48,7 +48,7 @@ from ._observation import Observer
 from ._pipeline import Pipeline, call_user
 from ._reaper import Reaper
 from ._registration import Registration, check_bound, check_overflow
-from ._state import check_agent_state, parse_state
+from ._state import check_agent_state, check_form, parse_state
 from ._supervision import Supervisor
 from ._waits import begin_waiting, end_waiting
 
@@ -151,7 +151,9 @@ class Runtime:
         self._new_reply = loop.Reply
         self._intake = Intake(loop)
         self._state = State.STOPPED
-        self._holds = 0  # how many are looking at the agents' states
+        self._holds = 0  # how many look at the agents' states, or wait to
+        self._looking = False  # one of them does
+        self._errands: set[Envelope] = set()  # agents that are being made outside of workers
         # Invariant: flowing <=> started, and nobody holds the messages up.
         self._flowing = False
         self._bounded = False  # some agent type has a bounded mailbox
@@ -162,7 +164,7 @@ class Runtime:
             BaseException
         ] = []  # what handlers raised that is meant for the program
         self._ending = False  # the block is being left, and cancels
-        self._shut: set[AgentId] = set()  # agents that were closed and not used since
+        self._shut: dict[AgentId, Agent] = {}  # agents that were closed and not used since
 
     def __repr__(self) -> str:
         return (
@@ -187,8 +189,10 @@ class Runtime:
         traceback: TracebackType | None,
     ) -> bool | None:
         assert self._block is not None
-        block, self._block = self._block, None
-        return await block.__aexit__(exc_type, exc, traceback)
+        try:
+            return await self._block.__aexit__(exc_type, exc, traceback)
+        finally:
+            self._block = None
 
     @asynccontextmanager
     async def _run_block(self) -> AsyncGenerator[None, None]:
@@ -252,6 +256,7 @@ class Runtime:
         self._flowing = False
         self._workers.halt()
         self._fail_queued(LEFT)
+        self._cancel_running(reason)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(reason)
 
@@ -333,13 +338,23 @@ class Runtime:
         """
         self._check_started("stop_when")
         self._check_outside_handlers("stop_when")
-        while not await call_user(condition):
-            deadline = self._loop.current_time() + CONDITION_PERIOD
-            with (
-                self._loop.CancelScope(deadline=deadline),
-                self._ledger.watch(lambda: True) as settled,
-            ):
-                await settled.wait()
+        failures: list[BaseException] = []
+
+        def look() -> bool:
+            # Called where a message is settled: what it raises belongs into this task.
+            try:
+                return is_true(condition)
+            except BaseException as exc:
+                failures.append(exc)
+                return True
+
+        with self._ledger.watch(look) as was_true:
+            while not was_true.is_set() and not look():
+                deadline = self._loop.current_time() + CONDITION_PERIOD
+                with self._loop.CancelScope(deadline=deadline):
+                    await was_true.wait()
+        if failures:
+            raise failures[0]
         if self._state is State.STARTED:
             await self._stop(math.inf)
         self._supervisor.raise_kept()
@@ -379,10 +394,13 @@ class Runtime:
                 "process_next() is for a runtime that is not"
             )
         self._supervisor.raise_kept()
+        self._shut.clear()
         self._workers.submit(await self._intake.take())
-        # One turn of the loop wakes a worker; in the next, at the latest, it has begun.
+        # In one turn of the loop a worker is woken, in the next it begins. Several recipients of a
+        # publication take as many workers, if they wait.
         await self._loop.checkpoint()
-        await self._loop.checkpoint()
+        while not self._workers.is_empty:
+            await self._loop.checkpoint()
         self._supervisor.raise_kept()
 
     @property
@@ -421,15 +439,17 @@ class Runtime:
             if deadline != math.inf:
                 with self._loop.CancelScope(deadline=deadline):
                     await self._ledger.wait_until(self._nothing_runs)
-                for worker in tuple(self._workers.at_work):
-                    if worker.envelope is not None:
-                        self._pipeline.cancel(
-                            worker.envelope, "the runtime was stopped and its deadline passed"
-                        )
+                self._cancel_running("the runtime was stopped and its deadline passed")
             await self._ledger.wait_until(self._nothing_runs)
         finally:
             if self._state is State.STOPPING:
                 self._state = State.STOPPED
+
+    def _cancel_running(self, reason: str) -> None:
+        """Cancel the handlers, and the tokens that work outside of our event loop may know."""
+        for worker in tuple(self._workers.at_work):
+            if worker.envelope is not None:
+                self._pipeline.cancel(worker.envelope, reason)
 
     def _fail_queued(self, reason: str) -> None:
         # Again and again, because the end of one message lets in others that wait at the door.
@@ -474,7 +494,7 @@ class Runtime:
         if not isinstance(frame, Envelope) or frame.stage is SETTLED:
             return
         # A handler of another runtime may well use this one, if none of ours waits for it.
-        ours = {worker.envelope for worker in self._workers.at_work}
+        ours = {worker.envelope for worker in self._workers.at_work} | self._errands
         for envelope in (frame, *frame.ancestors()):
             if envelope in ours:
                 raise RuntimeError(
@@ -614,7 +634,8 @@ class Runtime:
                 self._pipeline.link_token(publication, publication.token)
             return
         await self._admit(publication, None)
-        if publication.outside:
+        # Whoever holds messages up waits for the handlers that run: these do not wait for room.
+        if publication.outside and not (self._holds and is_inside(publication)):
             await self._wait_for_places(publication)
 
     def _find_recipient(self, request: Request, recipient: AgentId) -> Activation:
@@ -664,9 +685,9 @@ class Runtime:
             raise
 
     async def _take_in(self, envelope: Envelope, activation: Activation | None) -> None:
-        inside = envelope.parent is not None and envelope.parent.stage is not SETTLED
-        if (self._state is State.STOPPING or self._ending) and isinstance(envelope, Request):
-            error = UndeliverableException(f"{envelope!r}: the runtime is being stopped")
+        inside = is_inside(envelope)
+        error = self._refusal(envelope)
+        if error is not None:
             self._refuse(envelope, str(error))
             raise error
         self._check_places(envelope, activation)
@@ -682,6 +703,10 @@ class Runtime:
             elif self._bounded and isinstance(envelope, Publication):
                 if not self._pipeline.address(envelope):
                     return
+            error = self._refusal(envelope)
+            if error is not None:  # it was submitted before, and has waited at the door
+                self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+                return
             # While states are looked at, only what running handlers wait for may pass.
             if self._flowing or (
                 self._state is State.STARTED and inside and activation is not None
@@ -707,6 +732,18 @@ class Runtime:
                     activation.visitors -= 1
             if not entered:
                 raise MessageCancelled("its CancellationToken was cancelled before there was room")
+
+    def _refusal(self, envelope: Envelope) -> UndeliverableException | None:
+        """Why a message is not taken in now, if it is not. A sender would wait for a next start."""
+        if not isinstance(envelope, Request) or self._state is State.STARTED and not self._ending:
+            return None
+        if self._state is State.STOPPING or self._ending:
+            return UndeliverableException(f"{envelope!r}: the runtime is being stopped")
+        if any(isinstance(caller, Farewell) for caller in envelope.ancestors()):
+            return UndeliverableException(
+                f"{envelope!r}: its sender is being closed, and the runtime is not started"
+            )
+        return None
 
     def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
         """Refuse what finds a full mailbox whose policy is to refuse.
@@ -813,11 +850,11 @@ class Runtime:
             raise TypeError(f"agent_id must be an AgentId, not {type(agent_id).__name__}")
         if not callable(getattr(agent_instance, "on_message", None)):
             raise TypeError(f"expected an Agent, not {type(agent_instance).__name__}")
-        registration = self._pipeline.registry.add_instance(agent_instance, agent_id)
+        self._pipeline.registry.add_instance(agent_instance, agent_id)
         try:
             await agent_instance.bind_id_and_runtime(id=agent_id, runtime=self)
         except BaseException:
-            del registration.instances[agent_id]
+            self._pipeline.registry.remove_instance(agent_id)
             raise
         self._pipeline.activation(agent_id)
         return agent_id
@@ -917,7 +954,9 @@ class Runtime:
 
         Raises:
             LookupError: the agent type is unknown.
+            StateError: *state* is not a mapping.
         """
+        check_form(agent, state)
         await call_user((await self._ensure_agent(agent)).load_state, state)
 
     async def deactivate(self, agent_id: AgentId) -> None:
@@ -933,20 +972,21 @@ class Runtime:
             UndeliverableException: the runtime was stopped before; the agent stays.
             Exception: what the agent's `close` raised; it is let go of all the same.
         """
+        frame = current_frame.get()
+        parent = frame if isinstance(frame, Envelope) else None
+        if parent is None:  # what runs inside is waited for by those who look at the states
+            await self._ledger.wait_until(lambda: not self._holds)
         activation = self._activations.get(agent_id)
         if activation is None:
             self._pipeline.dormant.pop(agent_id, None)
             return
-        frame = current_frame.get()
-        if isinstance(frame, Envelope) and (
-            frame.is_for(activation) or activation.is_reentrant(frame)
-        ):
+        if parent is not None and (parent.is_for(activation) or activation.is_reentrant(parent)):
             raise RuntimeError(
                 f"deactivate({agent_id}) waits for the handlers of {agent_id} and was called by "
                 "one: call it from outside, or register the type with an idle_timeout"
             )
         reply = self._new_reply()
-        farewell = Farewell(activation, reply, keep_state=False)
+        farewell = Farewell(activation, parent=parent, reply=reply)
         if self._nursery is None:
             await self._pipeline.close_agent(farewell, activation)
         else:
@@ -967,12 +1007,17 @@ class Runtime:
             errand = Errand(parent, activation)
             if activation.starter is None and activation.closing is None:
                 activation.queued += 1
+                self._errands.add(errand)
                 try:
                     await self._pipeline.make_agent(activation, errand)
                 finally:
                     activation.queued -= 1
+                    self._errands.discard(errand)
                     errand.stage = SETTLED
                     self._pipeline.forget_if_unused(activation)
+                    if activation.registration.idle_timeout is not None:
+                        self._note_idle(activation)
+                    self._ledger.look()
                 continue
             error = begin_waiting(errand, activation)
             if error is not None:
@@ -989,15 +1034,18 @@ class Runtime:
         failures: list[BaseException] = []
         for activation in tuple(self._activations.values()):
             agent = activation.agent
-            if agent is None or activation.id in self._shut:
+            if agent is None or self._shut.get(activation.id) is agent:
                 continue
-            self._shut.add(activation.id)
+            self._shut[activation.id] = agent
+            frame = current_frame.set(Farewell(activation))
             try:
                 await call_user(agent.close)
             except BaseException as exc:  # not even Ctrl-C may spare the rest; raised by the caller
                 if not isinstance(exc, self._loop.Cancelled):
                     exc.add_note(f"raised by close() of agent {activation.id}")
                 failures.append(exc)
+            finally:
+                current_frame.reset(frame)
         return failures
 
     def _note_idle(self, activation: Activation) -> None:
@@ -1006,7 +1054,7 @@ class Runtime:
     def _let_go(self, activation: Activation) -> bool:
         if not self._flowing:
             return False
-        self._workers.submit(Farewell(activation, None, keep_state=True))
+        self._workers.submit(Farewell(activation, keep_state=True))
         return True
 
     # --- state
@@ -1046,23 +1094,38 @@ class Runtime:
         """
         self._check_outside_handlers("load_state")
         states = parse_state(state)
-        unknown = sorted({id.type for id in states if id.type not in self._pipeline.registry})
+        registry = self._pipeline.registry
+        unknown = {id.type for id in states if id.type not in registry}
+        # Of a type with instances only those are known that were registered.
+        unknown |= {str(id) for id in states if id.type in registry and not registry.knows(id)}
         if unknown:
             raise StateError(
-                f"the state names agent types that are not registered: {', '.join(unknown)}"
+                f"the state names agent types that are not registered: {', '.join(sorted(unknown))}"
             )
         async with self._held():
             for id, saved in states.items():
-                self._pipeline.dormant.pop(id, None)
-                agent = await self._ensure_agent(id)
+                dormant = self._pipeline.dormant.pop(id, None)
+                try:
+                    agent = await self._ensure_agent(id)
+                except BaseException:
+                    if dormant is not None:
+                        self._pipeline.dormant[id] = dormant
+                    raise
                 await call_user(agent.load_state, saved)
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None, None]:
-        """Hold messages up, and wait until every agent is between two messages."""
+        """Hold messages up, and wait until every agent is between two messages, and ours alone."""
         with self._holding():
-            await self._ledger.wait_until(self._nothing_runs)
-            yield
+            await self._ledger.wait_until(self._can_look)
+            self._looking = True
+            try:
+                yield
+            finally:
+                self._looking = False
+
+    def _can_look(self) -> bool:
+        return self._nothing_runs() and not self._errands and not self._looking
 
     @contextmanager
     def _holding(self) -> Generator[None, None, None]:
@@ -1073,6 +1136,12 @@ class Runtime:
         finally:
             self._holds -= 1
             self._flow()
+            self._ledger.look()
+
+
+def is_true(condition: Callable[[], bool]) -> bool:
+    """Ask the application's condition. From here on Ctrl-C may interrupt."""
+    return condition()
 
 
 def raise_failures(failures: list[BaseException], kept: BaseException | None) -> None:
@@ -1088,6 +1157,11 @@ def raise_failures(failures: list[BaseException], kept: BaseException | None) ->
         raise BaseExceptionGroup("agents failed to close", failures)
     if kept is not None:
         raise kept
+
+
+def is_inside(envelope: Envelope) -> bool:
+    """Whether a handler that still runs has submitted it."""
+    return envelope.parent is not None and envelope.parent.stage is not SETTLED
 
 
 def bare(error: BaseException) -> BaseException:

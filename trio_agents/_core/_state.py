@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from .._sansio._errors import InvalidIdentifier, StateError
 from .._sansio._identifiers import AgentId
 from .._sansio._json import check_json
 
-__all__ = ["check_agent_state", "parse_state"]
+__all__ = ["check_agent_state", "check_form", "parse_state"]
 
 
 def check_agent_state(id: AgentId, state: object) -> Mapping[str, Any]:
-    """Refuse a state that JSON cannot express.
+    """Give a copy of an agent's state; refuse what JSON cannot express.
 
     Raises:
         StateError: it names the agent, and the path to the first part that cannot be expressed.
@@ -24,7 +24,16 @@ def check_agent_state(id: AgentId, state: object) -> Mapping[str, Any]:
         )
     mapping = cast("Mapping[str, Any]", state)
     check_json(mapping, what=f"the state of agent {id}")
-    return mapping
+    # A copy: the agent goes on with what it gave us, and a saved state must not.
+    return {key: _copy(value) for key, value in mapping.items()}
+
+
+def _copy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _copy(inner) for key, inner in cast("dict[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [_copy(inner) for inner in cast("Sequence[Any]", value)]
+    return value
 
 
 def parse_state(state: object) -> dict[AgentId, Mapping[str, Any]]:
@@ -43,9 +52,16 @@ def parse_state(state: object) -> dict[AgentId, Mapping[str, Any]]:
             id = AgentId.from_str(key)
         except InvalidIdentifier as exc:
             raise StateError(f"the state is not one of a runtime: {exc}") from exc
-        if not isinstance(value, Mapping):
-            raise StateError(
-                f"the state of agent {id} must be a mapping, not {type(value).__name__}"
-            )
-        parsed[id] = cast("Mapping[str, Any]", value)
+        parsed[id] = check_form(id, value)
     return parsed
+
+
+def check_form(id: AgentId, state: object) -> Mapping[str, Any]:
+    """Refuse what cannot be the state of one agent.
+
+    Raises:
+        StateError: it is not a mapping.
+    """
+    if not isinstance(state, Mapping):
+        raise StateError(f"the state of agent {id} must be a mapping, not {type(state).__name__}")
+    return cast("Mapping[str, Any]", state)

@@ -1,12 +1,12 @@
 """Refusing deadlocks: requests that would wait for each other for ever.
 
 A request waits at an agent for one of the handlers that hold its places (``max_concurrency``), for
-the factory that makes it, or for an intervention handler that looks at an earlier message to it; all
-three are *obstacles*. What stands in the way waits itself for the requests that it, or what it
-called, has sent. A request is stuck if some group of its obstacles is, all of it, and an obstacle is
-stuck if *any* request it waits for is. The last step that closes such a circle is always a request
-that begins to wait, so that is when we look. Only those pay who do not get through at once, and only
-if a handler waits for them.
+the factory that makes it, or for an intervention handler that looks at an earlier message to it:
+all three are *obstacles*. An obstacle waits itself for the requests that it, or what it called, has
+sent. A request is stuck if some group of its obstacles is, all of it, and an obstacle is stuck if
+*any* request it waits for is. The last step that closes such a circle is always a request that
+begins to wait, so that is when we look. Only those pay who do not get through at once, and only if
+a handler waits for them.
 
 Each envelope knows the requests below it that wait so (`Envelope.blocked`): the search walks over
 those alone.
@@ -36,6 +36,11 @@ def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError |
         return DeadlockError(
             f"the factory of {activation.id} needs {activation.id} itself: "
             "an agent cannot answer, or be had, before it is made"
+        )
+    if activation.closing in callers:
+        return DeadlockError(
+            f"the closing of {activation.id} needs {activation.id} itself: "
+            "an agent that is being closed takes no more messages"
         )
     for caller in callers:
         if caller.blocked is None:

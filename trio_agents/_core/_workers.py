@@ -41,7 +41,8 @@ __all__ = ["Worker", "Workers"]
 
 MAX_RESTING: Final = 128
 # Handlers that never wait do not starve the rest of the program: after so many in a row a worker
-# lets the scheduler have a turn.
+# leaves the queue to its scout, which the scheduler first has to get to. (Did it go on after a mere
+# checkpoint, there would be one worker more each time, and each turn of the scheduler longer.)
 MAX_STREAK: Final = 64
 
 
@@ -141,15 +142,15 @@ class Workers:
         elif self._nursery is not None:
             assert self._context is not None
             self._scouts += 1
-            self._context.run(self._nursery.start_soon, self._work)
+            self._context.run(self._nursery.start_soon, self._work, self._epoch)
 
-    async def _work(self) -> None:
+    async def _work(self, epoch: int) -> None:
         front = self._front
         ledger = self._ledger
         carry = self._carry
         receive_nowait = self._receive.receive_nowait
+        envelope: Envelope | None
         streak = 0
-        epoch = self._epoch
         self._scouts -= 1
         scope = self._loop.CancelScope()
         worker = Worker(scope)
@@ -157,15 +158,16 @@ class Workers:
         try:
             with scope:
                 while epoch == self._epoch:
-                    if front:
+                    if front and streak < MAX_STREAK:
                         envelope = front.popleft()
-                    elif self._queued:
+                    elif self._queued and streak < MAX_STREAK:
                         self._queued -= 1
                         envelope = receive_nowait()
                     else:
                         if len(self._resting) >= MAX_RESTING:
                             return
                         streak = 0
+                        envelope = None  # at rest it keeps nothing of what it had
                         reply = self._loop.Reply()
                         self._resting.append(reply)
                         try:
@@ -197,9 +199,6 @@ class Workers:
                     if not fit:
                         return
                     streak += 1
-                    if streak == MAX_STREAK:
-                        streak = 0
-                        await self._loop.checkpoint()
         finally:
             self.at_work.discard(worker)
             if (front or self._queued) and not self._scouts:

@@ -114,7 +114,8 @@ def _count(
             if is_term(word, language):
                 term = stem(word, language)
                 counts[term] += 1
-                weights[term] += 1 if in_text else HEADING_WEIGHT
+                # A heading says what matters, if the text below it speaks of it too.
+                weights[term] += HEADING_WEIGHT if not in_text and term in weights else 1
                 # A capital says nothing at the start of a sentence or in a heading.
                 forms[term][word if in_text and place else _lowered(word)] += 1
         if number % STEP == 0:

@@ -63,7 +63,8 @@ def clean(text: str) -> str:
 
 _QUOTE: Final = re.compile(r"(?: {0,3}> ?)+")
 _FENCE: Final = re.compile(r" {0,8}(?P<marks>`{3,}|~{3,})(?P<info>[^`]*)$")
-_ATX: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]+(?P<text>.*?))??(?:[ \t]+#+)?[ \t]*$")
+_ATX: Final = re.compile(r" {0,3}#{1,6}(?:[ \t]+(?P<text>.*))?$")
+_CLOSING: Final = re.compile(r"(?:^|(?<=[ \t]))#+$")
 _UNDERLINE: Final = re.compile(r" {0,3}(?:=+|-{2,})[ \t]*$")
 _BREAK: Final = re.compile(r"[ \t]*(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _ITEM: Final = re.compile(r"[ \t]*(?:[-*+•]|\d{1,9}[.)])[ \t]+(?:\[[ xX]\][ \t]+)?(?P<text>.*)$")
@@ -73,6 +74,7 @@ _FOOTNOTE: Final = re.compile(r" {0,3}\[\^[^\[\]]{1,200}\]:[ \t]*")
 _CJK: Final = "\u3000-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff60"
 _CJK_GAP: Final = re.compile(rf"(?<=[{_CJK}]) (?=[{_CJK}])")
 _LONGEST_TITLE: Final = 100
+_LONGEST_SENTENCE: Final = 4000  # some texts have no ends of sentences at all
 
 
 def blocks(text: str, *, markdown: bool = True) -> Iterator[Block]:
@@ -114,6 +116,9 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
     at = _after_front_matter(lines)
     while at < len(lines):
         line = _QUOTE.sub("", lines[at], count=1).expandtabs(4)
+        if not pending and not line.strip():
+            at += 1
+            continue
         fence = _FENCE.match(line)
         item = _ITEM.match(line)
         heading = _ATX.match(line)
@@ -127,7 +132,7 @@ def _markdown_blocks(text: str) -> Iterator[Block]:
             if fence:
                 at = fences.after(at, fence["marks"])
             elif heading:
-                yield _block(Kind.HEADING, [heading["text"] or ""])
+                yield _block(Kind.HEADING, [_CLOSING.sub("", (heading["text"] or "").rstrip())])
                 in_list = False
             elif item and not _BREAK.match(line):
                 pending, kind, in_list = [item["text"]], Kind.ITEM, True
@@ -192,10 +197,11 @@ def _without_comments(text: str) -> str:
 # --- sentences
 
 CODE_SPAN: Final = re.compile(r"(?<!`)(`{1,2})(?!`)(.{1,400}?)(?<!`)\1(?!`)")
+_ROLE: Final = re.compile(r"\{[\w:+-]{1,40}\}(?=`)")  # MyST says with it what a code span is
 _IMAGE: Final = re.compile(r"!\[[^\[\]]{0,500}\](?:\([^()]{0,1000}\)|\[[^\[\]]{0,200}\])?")
 _LINK: Final = re.compile(
     r"\[([^\[\]]{0,500})\]"
-    r"(?:\((?:[^()]|\([^()]{0,200}\)){0,1000}\)|\[[^\[\]]{0,200}\])"
+    r"(?:\(((?:[^()]|\([^()]{0,200}\)){0,1000})\)|\[[^\[\]]{0,200}\])"
 )
 _REFERENCE: Final = re.compile(r"\[\^[^\[\]]{1,100}\]|(?<=\[)(?=[^\[\]]{1,100}\])")
 _TAG: Final = re.compile(r"</?[A-Za-z][^<>]{0,300}>")
@@ -205,8 +211,8 @@ _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 _HELD: Final = re.compile("\ue000(\\d+)\ue001")
 
 _END: Final = re.compile(
-    r"[.!?…]+[\"'”’»›)\]*_]*(?=\s)"  # scripts with spaces
-    r"|[।॥؟۔]+(?=\s)"
+    r"(?<![.!?…])[.!?…]+[\"'”’»›)\]*_]*(?=\s)"  # scripts with spaces
+    r"|(?<![।॥؟۔])[।॥؟۔]+(?=\s)"
     r"|[。！？｡]+[」』”’)）】]*"  # scripts without
 )
 
@@ -216,83 +222,18 @@ def _set(text: str) -> frozenset[str]:
 
 
 # What a full stop after does not end a sentence...
-_TITLES: Final = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "mt",
-        "sr",
-        "sra",
-        "mme",
-        "mlle",
-        "hr",
-        "fr",
-        "frl",
-        "gen",
-        "col",
-        "capt",
-        "rev",
-        "hon",
-        "gov",
-        "sen",
-        "rep",
-        "vs",
-        "cf",
-        "eg",
-        "ie",
-        "viz",
-        "approx",
-        "bzw",
-        "vgl",
-        "ca",
-        "evtl",
-        "ggf",
-        "inkl",
-        "sog",
-        "incl",
-        "resp",
-    ]
+_TITLES: Final = _set(
+    """
+    mr mrs ms dr prof st mt sr sra mme mlle hr fr frl gen col capt rev hon gov sen rep vs cf
+    eg ie viz approx bzw vgl ca evtl ggf inkl sog incl resp
+    """
 )
 # ... and what it does not after if a number follows.
-_BEFORE_NUMBERS: Final = frozenset(
-    [
-        "no",
-        "nos",
-        "nr",
-        "art",
-        "fig",
-        "figs",
-        "eq",
-        "eqs",
-        "sec",
-        "ch",
-        "vol",
-        "p",
-        "pp",
-        "abb",
-        "kap",
-        "s",
-        "tab",
-        "jan",
-        "feb",
-        "mar",
-        "apr",
-        "jun",
-        "jul",
-        "aug",
-        "sep",
-        "sept",
-        "oct",
-        "nov",
-        "dec",
-        "okt",
-        "dez",
-        "mai",
-    ]
+_BEFORE_NUMBERS: Final = _set(
+    """
+    no nos nr art fig figs eq eqs sec ch vol p pp abb kap s tab jan feb mar apr jun jul aug
+    sep sept oct nov dec okt dez mai
+    """
 )
 
 
@@ -309,7 +250,11 @@ def sentences(text: str, *, markdown: bool = True) -> list[str]:
             start = match.end()
     found.append(text[start:])
     shown = (" ".join(_HELD.sub(lambda m: held[int(m[1])], one).split()) for one in found)
-    return [one for one in shown if one]
+    return [
+        one[at : at + _LONGEST_SENTENCE]
+        for one in shown
+        for at in range(0, len(one), _LONGEST_SENTENCE)
+    ]
 
 
 def _without_markup(text: str, held: list[str]) -> str:
@@ -317,9 +262,9 @@ def _without_markup(text: str, held: list[str]) -> str:
         held.append(f"`{match[2].strip()}`" if match[2].strip() else "")
         return f"\ue000{len(held) - 1}\ue001"
 
-    text = CODE_SPAN.sub(hold, text)
+    text = CODE_SPAN.sub(hold, _ROLE.sub("", text))
     text = _IMAGE.sub("", text)
-    text = _LINK.sub(r"\1", text)
+    text = _LINK.sub(lambda link: link[1] or link[2] or "", text)
     text = _REFERENCE.sub("", text)
     text = _TAG.sub("", text)
     text = _STARS.sub(r"\2", text)

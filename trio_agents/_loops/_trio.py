@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
-from .._core import _activation, _intake, _ledger, _pipeline, _reaper, _room, _workers
+from .._core import _activation, _intake, _ledger, _pipeline, _reaper, _room, _runtime, _workers
 from .._sansio._cancellation import Home, home_finders
 
 __all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
@@ -131,10 +131,10 @@ def let_interrupts_wait() -> None:
     factories and everything else that the core calls through `handle` and `call_user` may be
     interrupted as in any trio program.
     """
-    for module in (_activation, _intake, _ledger, _pipeline, _reaper, _room, _workers):
+    for module in (_activation, _intake, _ledger, _pipeline, _reaper, _room, _runtime, _workers):
         for function in functions_of(module):
             trio.lowlevel.enable_ki_protection(function)
-    for function in (_pipeline.handle, _pipeline.call_user):
+    for function in (_pipeline.handle, _pipeline.call_user, _runtime.is_true):
         trio.lowlevel.disable_ki_protection(function)
 
 

@@ -1,0 +1,218 @@
+"""The command line: ``trio-agents``.
+
+Nothing else of the package imports this module, or click; and this one imports the demo, and with
+it rich, only to run it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from ._demo._app import Job, Result
+
+__all__ = ["main"]
+
+FAILED: Final = 1  # 2 is click's, for wrong usage
+INTERRUPTED: Final = 128 + signal.SIGINT
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="trio-agents")
+def cli() -> None:
+    """Agents on trio: AutoGen Core's agent runtime on structured concurrency."""
+
+
+@cli.group()
+def demo() -> None:
+    """Programs that show what the runtime is for. They need no network and no model."""
+
+
+class DigestCommand(click.Command):
+    """A command whose ``--trace`` may be followed by a file or not.
+
+    By click's own rules ``--trace docs`` would take the folder for the file.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given: list[str] = []
+        for at, arg in enumerate(args):
+            if arg == "--":
+                given += args[at:]
+                break
+            if arg.endswith(".mmd") and given[-1:] == ["--trace=-"]:
+                given[-1] = f"--trace={arg}"
+            else:
+                given.append("--trace=-" if arg == "--trace" else arg)
+        return super().parse_args(ctx, given)
+
+
+@demo.command(cls=DigestCommand, options_metavar="[OPTIONS]")
+@click.argument("paths", nargs=-1, metavar="[PATH]...", type=click.Path(exists=True))
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Read N documents at the same time. The digest is the same for any N.",
+)
+@click.option(
+    "-s",
+    "--sentences",
+    type=click.IntRange(0, 10),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Show N sentences of each document.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the digest to FILE instead of standard output.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Keep in FILE what was read, and do not read again what has not changed since.",
+)
+@click.option(
+    "--trace",
+    metavar="[FILE.mmd]",
+    help="Print who sent what to whom; with FILE.mmd, draw it there as a Mermaid diagram.",
+)
+def digest(
+    paths: tuple[str, ...],
+    concurrency: int,
+    sentences: int,
+    output: str | None,
+    resume: str | None,
+    trace: str | None,
+) -> None:
+    """Write a digest of text and Markdown files.
+
+    Each PATH is a file, or a folder that is searched to any depth. Without one, the documents that
+    come with trio-agents are read.
+
+    The digest goes to standard output, as Markdown; how it goes, to standard error. Ctrl-C cancels
+    what is being read and gives the digest of the rest; a second one ends at once.
+
+    Exit status: 0 done, 1 nothing could be read or written, 2 wrong usage, 130 after Ctrl-C.
+    """
+    from ._demo._app import Job
+
+    drawing = None if trace in (None, "-") else trace
+    if drawing is not None and not drawing.endswith(".mmd"):
+        raise click.BadParameter(f"{drawing} does not end in .mmd.", param_hint="'--trace'")
+    for option, file in (("--output", output), ("--resume", resume), ("--trace", drawing)):
+        folder = Path(file or ".").parent
+        if not folder.is_dir():
+            raise click.BadParameter(f"There is no folder {folder}.", param_hint=f"'{option}'")
+    job = Job(
+        paths=paths,
+        concurrency=concurrency,
+        sentences=sentences,
+        state_file=resume,
+        leave_out=tuple(file for file in (output, resume, drawing) if file is not None),
+        record=trace is not None,
+    )
+    try:
+        result = _run(job)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
+    _report(result, output=output, drawing=drawing, as_text=trace == "-")
+
+
+def _run(job: Job) -> Result:
+    import trio
+
+    from ._demo._app import NothingToDigest, make_digest
+    from ._demo._progress import open_display
+    from ._demo._state import StateFileError
+
+    async def wait_for_interrupt() -> None:
+        with trio.open_signal_receiver(signal.SIGINT) as signals:
+            await anext(signals)
+
+    async def run() -> Result | Exception:
+        async with open_display(sys.stderr) as display:
+            try:
+                return await make_digest(job, display, wait_for_interrupt)
+            except (NothingToDigest, StateFileError) as exc:
+                return exc  # not through the display's nursery, which would wrap it in a group
+
+    try:
+        result = trio.run(run)
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            raise KeyboardInterrupt from group
+        raise
+    if isinstance(result, Exception):
+        raise click.ClickException(str(result)) from result
+    return result
+
+
+def _report(result: Result, *, output: str | None, drawing: str | None, as_text: bool) -> None:
+    """Write the results where they belong, and end with the right exit status."""
+    from ._demo._progress import summary
+    from ._demo._trace import as_mermaid, as_text as text_of
+
+    failures: list[str] = []
+    written = result.markdown
+    if as_text:
+        messages = text_of(result.exchanges)
+        if output is None:  # what is printed remains Markdown
+            written += f"\n## Who sent what to whom\n\n````text\n{messages}````\n"
+        else:
+            _print(messages)
+    if output is None:
+        _print(written)
+    else:
+        failures += _write(output, written)
+    if drawing is not None:
+        failures += _write(drawing, as_mermaid(result.exchanges))
+    if result.unsaved is not None:
+        failures.append(f"The state could not be saved: {result.unsaved}.")
+    click.echo(summary(result.counts), err=True)
+    for failure in failures:
+        click.echo(f"Error: {failure}", err=True)
+    if result.interrupted:
+        sys.exit(INTERRUPTED)
+    if failures:
+        sys.exit(FAILED)
+
+
+def _write(path: str, text: str) -> list[str]:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as exc:
+        return [f"{path} could not be written: {exc.strerror}."]
+    return []
+
+
+def _print(text: str) -> None:
+    # Whatever the terminal's encoding is, a document may have other characters.
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False)
+
+
+def main() -> None:
+    """Run the command line, with the arguments of this process."""
+    cli(prog_name="trio-agents")
+
+
+if __name__ == "__main__":
+    main()

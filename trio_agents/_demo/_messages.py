@@ -1,0 +1,117 @@
+"""What the agents of the digest say to each other. Their text form is what ``--trace`` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ._analysis import Analysis
+
+__all__ = ["Compose", "Digest", "Document", "Finding", "GetOverview", "Overview", "Skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """There is a document to be read.
+
+    Attributes:
+        source: The source of its topic, and so the key of the agent that reads it.
+        name: What people call it.
+        path: Where it is.
+    """
+
+    source: str
+    name: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"read {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A document was read, and this is in it.
+
+    Attributes:
+        source: As in its `Document`.
+        name: As in its `Document`.
+        analysis: What it says.
+        cut: How much of it was read, if not all; it follows the number of words.
+        remembered: Whether this was known from an earlier run.
+    """
+
+    source: str
+    name: str
+    analysis: Analysis
+    cut: str = ""
+    remembered: bool = False
+
+    def __str__(self) -> str:
+        known = ", unchanged" if self.remembered else ""
+        return f"{self.name} has {self.analysis.words} words{known}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A document could not be read. *reason* follows "it", as in "it is not text"."""
+
+    source: str
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} skipped: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class GetOverview:
+    """Asks for all that was found."""
+
+    def __str__(self) -> str:
+        return "what was found?"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """All that was found, in the order of the documents' names.
+
+    Attributes:
+        findings: One for each document that was read.
+        skipped: One for each that was not.
+        spread: In how many documents each term is.
+    """
+
+    findings: tuple[Finding, ...]
+    skipped: tuple[Skipped, ...]
+    spread: Mapping[str, int]
+
+    def __str__(self) -> str:
+        return f"{len(self.findings)} documents read, {len(self.skipped)} skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """Asks for the digest, with so many sentences for each document.
+
+    Attributes:
+        sentences: How many.
+        missing: How many documents had not been read when the run was interrupted.
+        interrupted: Whether it was.
+    """
+
+    sentences: int = 3
+    missing: int = 0
+    interrupted: bool = False
+
+    def __str__(self) -> str:
+        return "compose the digest"
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The digest, in Markdown."""
+
+    markdown: str
+
+    def __str__(self) -> str:
+        return f"the digest, {self.markdown.count(chr(10))} lines"
