@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING
+
+from pygments.lexers.special import TextLexer
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "trio_agents"
 author = "The trio_agents authors"
@@ -25,3 +31,9 @@ napoleon_numpy_docstring = False
 
 html_theme = "furo"
 html_title = f"trio_agents {release}"
+
+
+def setup(app: Sphinx) -> None:
+    # Diagrams are drawn where the files are read on a forge. Here they are shown as the text that
+    # they are: drawing them would take a script from another site. Beside them stand SVG pictures.
+    app.add_lexer("mermaid", TextLexer)

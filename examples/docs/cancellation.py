@@ -6,6 +6,7 @@ import trio
 
 from trio_agents import (
     AgentId,
+    AgentRuntime,
     CancellationToken,
     MessageContext,
     RoutedAgent,
@@ -50,32 +51,38 @@ class Writer(RoutedAgent):
 
 
 # [/agents]
+# [scope]
+async def by_scope(runtime: AgentRuntime) -> None:
+    with trio.move_on_after(0.1):
+        await runtime.send_message(Ask("why?"), AgentId("editor", "x"))
+    print("sender: goes on")
+
+
+# [/scope]
+# [token]
+async def by_token(runtime: AgentRuntime) -> None:
+    token = CancellationToken()
+
+    async def ask() -> None:
+        editor = AgentId("editor", "x")
+        try:
+            await runtime.send_message(Ask("why?"), editor, cancellation_token=token)
+        except MessageCancelled as exc:
+            print(f"sender: {exc}")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(0.1)
+        await trio.to_thread.run_sync(token.cancel)  # from a thread, to show that it may
+
+
+# [/token]
 async def main() -> None:
     async with open_runtime() as runtime:
         await Editor.register(runtime, "editor", Editor)
         await Writer.register(runtime, "writer", Writer)
-        editor = AgentId("editor", "x")
-
-        # [scope]
-        with trio.move_on_after(0.1):
-            await runtime.send_message(Ask("why?"), editor)
-        print("sender: goes on")
-        # [/scope]
-
-        # [token]
-        token = CancellationToken()
-
-        async def ask() -> None:
-            try:
-                await runtime.send_message(Ask("why?"), editor, cancellation_token=token)
-            except MessageCancelled as exc:
-                print(f"sender: {exc}")
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(ask)
-            await trio.sleep(0.1)
-            await trio.to_thread.run_sync(token.cancel)  # from a thread, to show that it may
-        # [/token]
+        await by_scope(runtime)
+        await by_token(runtime)
 
 
 trio.run(main)

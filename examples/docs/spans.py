@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import trio
 
-from trio_agents import AgentId, MessageContext, RoutedAgent, open_runtime, rpc
+from trio_agents import (
+    AgentId,
+    MessageContext,
+    RoutedAgent,
+    open_runtime,
+    rpc,
+    trace_tool_span,
+)
 
 try:
     from opentelemetry.sdk.trace import TracerProvider
@@ -30,29 +37,35 @@ class Clerk(RoutedAgent):
         return str(await self.send_message(message, AgentId("expert", self.id.key)))
 
 
+# [tool]
 class Expert(RoutedAgent):
     def __init__(self) -> None:
         super().__init__("knows")
 
     @rpc
     async def answer(self, message: Question, ctx: MessageContext) -> str:
-        return "42"
+        with trace_tool_span("lookup", tracer=tracer):
+            return "42"
 
 
+# [/tool]
 # [provider]
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+tracer = provider.get_tracer("my-application")
+
+
 async def main() -> None:
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
     async with open_runtime(tracer_provider=provider) as runtime:
         await Clerk.register(runtime, "clerk", Clerk)
         await Expert.register(runtime, "expert", Expert)
         await runtime.send_message(Question("why?"), AgentId("clerk", "x"))
-    show(exporter)
+    show()
 
 
 # [/provider]
-def show(exporter: InMemorySpanExporter) -> None:
+def show() -> None:
     spans = sorted(exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
     depths: dict[int, int] = {}
     for span in spans:
@@ -71,5 +84,6 @@ trio.run(main)
 #             autogen create expert.(x)-A
 #                 autogen send expert.(x)-A
 #                     autogen process expert.(x)-A
+#                         execute_tool lookup
 #                 autogen ack clerk.(x)-A
 #     autogen ack

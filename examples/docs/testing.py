@@ -10,13 +10,13 @@ from trio.testing import MockClock
 
 from trio_agents import (
     AgentId,
-    AgentRuntime,
     ClosureAgent,
     ClosureContext,
     DefaultSubscription,
     DefaultTopicId,
     MessageContext,
     RoutedAgent,
+    SingleThreadedAgentRuntime,
     default_subscription,
     event,
     open_runtime,
@@ -73,7 +73,7 @@ async def test_a_handler_is_a_method() -> None:
 # [/direct]
 # [fixture]
 @pytest.fixture
-async def runtime() -> AsyncGenerator[AgentRuntime, None]:
+async def runtime() -> AsyncGenerator[SingleThreadedAgentRuntime, None]:
     async with open_runtime(ignore_unhandled_exceptions=False, strict=True) as runtime:
         await Assistant.register(runtime, "assistant", Assistant)
         yield runtime
@@ -94,7 +94,7 @@ class FakeModel(RoutedAgent):
         return prompt.upper()
 
 
-async def test_the_assistant_answers(runtime: AgentRuntime) -> None:
+async def test_the_assistant_answers(runtime: SingleThreadedAgentRuntime) -> None:
     await FakeModel.register(runtime, "model", FakeModel)
     answer = await runtime.send_message(Ask("why?"), AgentId("assistant", "x"))
     assert answer == Answer("WHY?")
@@ -102,7 +102,9 @@ async def test_the_assistant_answers(runtime: AgentRuntime) -> None:
 
 # [/fake]
 # [clock]
-async def test_it_gives_up_after_a_minute(runtime: AgentRuntime, autojump_clock: MockClock) -> None:
+async def test_it_gives_up_after_a_minute(
+    runtime: SingleThreadedAgentRuntime, autojump_clock: MockClock
+) -> None:
     await FakeModel.register(runtime, "model", FakeModel)
     began = trio.current_time()
     answer = await runtime.send_message(Ask("slow"), AgentId("assistant", "x"))
@@ -112,7 +114,9 @@ async def test_it_gives_up_after_a_minute(runtime: AgentRuntime, autojump_clock:
 
 # [/clock]
 # [collect]
-async def test_it_tells_everybody(runtime: AgentRuntime, autojump_clock: MockClock) -> None:
+async def test_it_tells_everybody(
+    runtime: SingleThreadedAgentRuntime, autojump_clock: MockClock
+) -> None:
     heard: list[Answer] = []
 
     async def collect(agent: ClosureContext, message: Answer, ctx: MessageContext) -> None:
@@ -132,6 +136,18 @@ async def test_it_tells_everybody(runtime: AgentRuntime, autojump_clock: MockClo
 
 
 # [/collect]
+# [cancel]
+async def test_nobody_works_on_when_the_caller_gives_up(
+    runtime: SingleThreadedAgentRuntime, autojump_clock: MockClock
+) -> None:
+    await FakeModel.register(runtime, "model", FakeModel)
+    with trio.move_on_after(1):
+        await runtime.send_message(Ask("slow"), AgentId("assistant", "x"))
+    counts = runtime.statistics()
+    assert (counts.cancelled, counts.pending) == (2, 0)
+
+
+# [/cancel]
 if __name__ == "__main__":
     options = ["-q", "-p", "no:cacheprovider", "-o", "trio_mode=true"]
     raise SystemExit(pytest.main([*options, __file__]))

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 import trio._core._run as scheduler
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import BaseAgent, MessageContext, SingleThreadedAgentRuntime
 from trio_agents._core._envelope import Outcome
@@ -70,6 +70,12 @@ async def wait_a_little(turns: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
+async def drain(runtime: SingleThreadedAgentRuntime) -> None:
+    """Let all tasks submit what they are about to, then wait until all that is done."""
+    await wait_all_tasks_blocked()
+    await runtime.stop_when_idle()
+
+
 def check_idle(runtime: SingleThreadedAgentRuntime) -> None:
     """Nothing is under way: no message, and no trace of one in the agents' books."""
     check_ledger(runtime)
@@ -106,10 +112,15 @@ def scheduling(seed: int) -> Iterator[None]:
 
 def under_seeds(main: Callable[[], Awaitable[None]], *, seeds: int = 20) -> None:
     """Run *main* under so many orders of trio's tasks, each the same every time."""
+
+    async def run() -> None:
+        with trio.fail_after(100_000):  # or the clock would jump for ever
+            await main()
+
     for seed in range(seeds):
         with scheduling(seed):
             try:
-                trio.run(main, clock=MockClock(autojump_threshold=0))
+                trio.run(run, clock=MockClock(autojump_threshold=0))
             except BaseException as exc:
                 exc.add_note(f"scheduler seed {seed}")
                 raise

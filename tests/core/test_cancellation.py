@@ -272,7 +272,9 @@ TOKENS = pytest.mark.parametrize("with_token", [False, True], ids=["scope", "tok
 
 # CT-02, RT-08
 @TOKENS
-async def test_cancelled_before_start_the_message_is_never_handled(with_token: bool) -> None:
+async def test_cancelled_before_start_the_message_is_never_handled(
+    autojump_clock: MockClock, with_token: bool
+) -> None:
     handler = Handler()
     async with SingleThreadedAgentRuntime() as runtime:
         await add_actors(runtime)
@@ -285,7 +287,9 @@ async def test_cancelled_before_start_the_message_is_never_handled(with_token: b
 
 # CT-02
 @TOKENS
-async def test_cancelled_behind_a_limit_the_message_is_never_handled(with_token: bool) -> None:
+async def test_cancelled_behind_a_limit_the_message_is_never_handled(
+    autojump_clock: MockClock, with_token: bool
+) -> None:
     first, handler = Handler(), Handler()
     async with open_runtime() as runtime, trio.open_nursery() as nursery:
         await add_actors(runtime, max_concurrency=1)
@@ -303,6 +307,7 @@ async def test_cancelled_behind_a_limit_the_message_is_never_handled(with_token:
 # CT-02
 @TOKENS
 async def test_cancelled_at_the_runtime_s_bound_the_message_is_never_accepted(
+    autojump_clock: MockClock,
     with_token: bool,
 ) -> None:
     first, handler = Handler(), Handler()
@@ -322,7 +327,9 @@ async def test_cancelled_at_the_runtime_s_bound_the_message_is_never_accepted(
 
 # CT-02
 @TOKENS
-async def test_cancelled_in_interception_the_message_is_never_handled(with_token: bool) -> None:
+async def test_cancelled_in_interception_the_message_is_never_handled(
+    autojump_clock: MockClock, with_token: bool
+) -> None:
     handler = Handler()
 
     class Asks(DefaultInterventionHandler):
@@ -345,7 +352,9 @@ async def test_cancelled_in_interception_the_message_is_never_handled(with_token
 
 
 # CT-02
-async def test_an_intervention_handler_that_keeps_a_cancellation_to_itself_changes_nothing() -> None:
+async def test_an_intervention_handler_that_keeps_a_cancellation_to_itself_changes_nothing() -> (
+    None
+):
     handler = Handler()
 
     class Stubborn(DefaultInterventionHandler):
@@ -379,7 +388,9 @@ async def test_an_intervention_handler_that_keeps_a_cancellation_to_itself_chang
 
 # CT-02, RT-10
 @TOKENS
-async def test_cancelled_in_the_factory_the_message_is_never_handled(with_token: bool) -> None:
+async def test_cancelled_in_the_factory_the_message_is_never_handled(
+    autojump_clock: MockClock, with_token: bool
+) -> None:
     handler = Handler()
     calls = 0
 
@@ -619,7 +630,9 @@ async def test_of_a_group_with_a_cancellation_the_errors_reach_the_sender() -> N
 
 
 # CT-07
-async def test_a_value_that_an_intervention_handler_was_to_see_is_lost_with_the_wait() -> None:
+async def test_a_value_that_an_intervention_handler_was_to_see_is_lost_with_the_wait(
+    autojump_clock: MockClock,
+) -> None:
     class Slow(DefaultInterventionHandler):
         async def on_response(
             self, message: Any, *, sender: AgentId, recipient: AgentId | None
@@ -650,7 +663,9 @@ async def test_a_cancelled_worker_leaves_no_cancellation_to_the_next_message() -
         for _ in range(3):
             token = CancellationToken()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(lambda t=token: runtime.send_message(act, A, cancellation_token=t))
+                nursery.start_soon(
+                    lambda t=token: runtime.send_message(act, A, cancellation_token=t)
+                )
                 await wait_all_tasks_blocked()
                 token.cancel()
             assert await runtime.send_message(wait, A) == "waited"
@@ -812,7 +827,9 @@ async def test_messages_that_wait_at_the_bound_leave_no_links_in_their_token() -
 
 
 # CT-02, CT-04
-async def test_a_token_cancelled_inside_its_own_callback_cancels_once() -> None:
+async def test_a_token_cancelled_inside_its_own_callback_cancels_once(
+    autojump_clock: MockClock,
+) -> None:
     token = CancellationToken()
     called: list[str] = []
     token.add_callback(lambda: (token.cancel(), called.append("first"))[1])

@@ -33,6 +33,7 @@ from .doers import (
     Doer,
     check_idle,
     check_ledger,
+    drain,
     make_slowly,
     note,
     nothing,
@@ -143,7 +144,7 @@ def test_a_limit_holds_for_each_agent_and_not_for_all_of_its_type(
                         nursery.start_soon(runtime.send_message, gauge, agent)
                     else:
                         await runtime.publish_message(gauge, TopicId("news", agent.key))
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
             assert trio.current_time() - began <= 14 / max_concurrency + 1
         assert gauge.most == {A: max_concurrency, B: max_concurrency}
@@ -249,7 +250,7 @@ def test_parallel_chains_over_the_same_agents_take_turns() -> None:
             for number in range(10):
                 chain = ask(B, ask(C, ask(A, ask(B, gauge))))
                 nursery.start_soon(outcomes.send, number, chain, A)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
         assert outcomes.errors == {}
         assert gauge.most == {B: 1}
@@ -317,7 +318,7 @@ def test_a_circle_is_refused_only_when_all_places_of_an_agent_are_stuck() -> Non
             assert outcomes.errors == {}
             assert outcomes.results == {}
             done.set()
-            await runtime.stop_when_idle()
+            await drain(runtime)
             assert sorted(outcomes.results) == [0, 1, 2, 3]
             check_idle(runtime)
 
@@ -365,7 +366,7 @@ def test_requests_that_wait_for_one_that_comes_through_are_not_refused() -> None
             await trio.sleep(1)
             assert outcomes.errors == {}
             done.set()
-            await runtime.stop_when_idle()
+            await drain(runtime)
             assert sorted(outcomes.results) == [0, 1, 2, 3]
 
     under_seeds(main)
@@ -411,7 +412,7 @@ def test_a_cancelled_request_closes_no_circle() -> None:
 
             nursery.start_soon(outcomes.send, 0, give_up, A)
             nursery.start_soon(outcomes.send, 1, ask(A, after=2), B)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             assert outcomes.errors == {}
             check_idle(runtime)
 
@@ -432,7 +433,7 @@ def test_a_circle_that_a_cancellation_opens_lets_the_others_through() -> None:
                 nursery.start_soon(outcomes.send, number, ask(A), B)
             await trio.sleep(1)
             token.cancel()
-            await runtime.stop_when_idle()
+            await drain(runtime)
             assert trio.current_time() < 10
             assert sorted(outcomes.results) == [1, 2, 3, 4]
             assert isinstance(outcomes.errors[0], MessageCancelled)
@@ -521,7 +522,8 @@ def test_two_factories_that_need_each_other_s_agents_are_refused(
                 nursery.start_soon(outcomes.send, 0, nothing, x)
                 nursery.start_soon(outcomes.send, 1, nothing, y)
             assert outcomes.deadlocks
-            for path in outcomes.deadlocks:
+            if how == "send":
+                (path,) = outcomes.deadlocks
                 assert "x/a -> y/a -> x/a" in path or "y/a -> x/a -> y/a" in path
             check_idle(runtime)
 
@@ -588,7 +590,7 @@ def test_a_full_mailbox_makes_publishers_wait_in_line() -> None:
                 await trio.sleep(1)
                 await wait_all_tasks_blocked()
                 assert published == list(range(3 + more))
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
         assert log == list(range(8))
 
@@ -608,7 +610,7 @@ async def test_senders_of_requests_keep_their_place_in_a_full_mailbox(
             else:
                 nursery.start_soon(runtime.send_message, message, A)
             await wait_all_tasks_blocked()
-        await runtime.stop_when_idle()
+        await drain(runtime)
         check_idle(runtime)
     assert log == list(range(10))
 
@@ -628,7 +630,7 @@ def test_a_publisher_that_is_cancelled_in_line_leaves_nothing_behind() -> None:
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
             await runtime.publish_message(note(log, 3), TO_A)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
             assert {0, 1, 3} <= {*log}
             assert runtime.statistics().accepted == 4
@@ -651,7 +653,7 @@ async def test_a_token_takes_back_a_publication_that_waits_for_room(
         token.cancel()
         await wait_all_tasks_blocked()
         runtime.start()
-        await runtime.stop_when_idle()
+        await drain(runtime)
         check_idle(runtime)
         assert runtime.statistics().cancelled == 1
     assert log == [0]
@@ -695,7 +697,7 @@ async def test_a_publication_that_is_refused_reaches_nobody(autojump_clock: obje
         with pytest.raises(Overloaded, match="tight/a"):
             await runtime.publish_message(lambda agent, ctx: log.append(agent.id), TO_A)
         go.set()
-        await runtime.stop_when_idle()
+        await drain(runtime)
         check_idle(runtime)
     assert log == []
 
@@ -707,7 +709,7 @@ async def test_a_reentrant_request_finds_room_in_a_full_mailbox(autojump_clock: 
         nursery.start_soon(outcomes.send, 0, ask(B, ask(A, lambda a, c: 42), after=1), A)
         await wait_all_tasks_blocked()
         nursery.start_soon(outcomes.send, 1, nothing, A)
-        await runtime.stop_when_idle()
+        await drain(runtime)
         assert outcomes.results == {0: 42, 1: None}
         check_idle(runtime)
 
@@ -722,7 +724,7 @@ def test_a_publisher_whose_room_was_made_is_not_taken_for_stuck() -> None:
         async with open_runtime(ignore_unhandled_exceptions=False) as runtime:
             await open_doers(runtime, max_concurrency=1, mailbox_size=1)
             await runtime.send_message(tell(wait(5), ask_publisher, nothing, topic=TO_B), A)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
         assert answers == [42]
 
@@ -739,7 +741,7 @@ def test_publishers_that_would_wait_for_each_other_s_room_are_refused() -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, tell(*[heard] * 3, topic=TO_B, after=1), A)
                 nursery.start_soon(outcomes.send, 1, tell(*[heard] * 3, topic=TO_A, after=1), B)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             (refused,) = outcomes.deadlocks
             assert "doer/a" in refused
             assert "doer/b" in refused
@@ -765,7 +767,7 @@ async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: ob
         await open_doers(runtime, max_concurrency=1, mailbox_size=2)
         with pytest.raises(DeadlockError, match="doer/a -> doer/a"):
             await runtime.send_message(publish_to_myself, A)
-        await runtime.stop_when_idle()
+        await drain(runtime)
         check_idle(runtime)
     assert log == [0, 1]
 
@@ -797,7 +799,7 @@ async def test_a_publication_to_oneself_is_not_reentrant(autojump_clock: object)
     async with open_runtime() as runtime:
         await open_doers(runtime, max_concurrency=2, mailbox_size=1)
         await runtime.send_message(publish_to_myself, A)
-        await runtime.stop_when_idle()
+        await drain(runtime)
         check_idle(runtime)
     assert gauge.most[A] <= 2
 
@@ -828,7 +830,7 @@ def test_a_stop_fails_what_stands_in_line_and_frees_its_publishers() -> None:
             assert runtime.statistics().undeliverable == 5
             runtime.start()
             await runtime.publish_message(note(log, 6), TO_A)
-            await runtime.stop_when_idle()
+            await drain(runtime)
         assert log == [0, 6]
 
     under_seeds(main, seeds=10)
@@ -844,7 +846,7 @@ def test_publishers_that_wait_before_the_start_come_in_order() -> None:
                 await wait_all_tasks_blocked()
             assert runtime.statistics().mailboxes == {A: 10}
             runtime.start()
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
         assert log == list(range(10))
 
@@ -898,7 +900,7 @@ def test_max_pending_lets_submitters_in_first_come_first_served() -> None:
                 await wait_all_tasks_blocked()
             statistics = runtime.statistics()
             assert (statistics.pending, statistics.waiting) == (3, 27)
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
             assert trio.current_time() == 10
         assert log == list(range(30))
@@ -939,7 +941,7 @@ def test_a_submitter_that_is_cancelled_at_the_door_has_submitted_nothing() -> No
                 await wait_all_tasks_blocked()
             scopes[1].cancel()
             scopes[3].cancel()
-            await runtime.stop_when_idle()
+            await drain(runtime)
             check_idle(runtime)
             assert runtime.statistics().accepted == 4
         assert log == [0, 2, 4, 5]
@@ -1000,7 +1002,7 @@ async def test_what_handlers_submit_comes_in_at_once(autojump_clock: object) -> 
             return await agent.send_message(ask(C, lambda a, c: 42), B)
 
         assert await runtime.send_message(act, A) == 42
-        await runtime.stop_when_idle()
+        await drain(runtime)
     assert log == ["published"]
 
 
@@ -1092,7 +1094,7 @@ def test_submitters_at_the_door_before_the_start_come_in_order() -> None:
                     await wait_all_tasks_blocked()
                 assert (runtime.statistics().pending, runtime.statistics().waiting) == (2, 8)
                 runtime.start()
-            await runtime.stop_when_idle()
+            await drain(runtime)
         assert log == list(range(10))
 
     under_seeds(main, seeds=5)
@@ -1126,7 +1128,7 @@ def test_a_subscription_that_raises_fails_its_publication_alone(max_pending: int
                     for number in range(9):
                         topic = TopicId("broken", "x") if number % 3 == 2 else TO_A
                         nursery.start_soon(runtime.publish_message, note(log, number), topic)
-                await runtime.stop_when_idle()
+                await drain(runtime)
         assert [type(exc) for exc in failures.value.exceptions] == [ZeroDivisionError] * 3
         assert sorted(log) == [0, 1, 3, 4, 6, 7]
         check_idle(runtime)
@@ -1238,7 +1240,7 @@ def test_a_random_crowd_ends_with_its_books_in_order(
                 async with trio.open_nursery() as nursery:
                     for _ in range(40):
                         nursery.start_soon(submit)
-                await runtime.stop_when_idle()
+                await drain(runtime)
             check_idle(runtime)
 
     under_seeds(main, seeds=10)

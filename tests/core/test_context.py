@@ -497,8 +497,6 @@ class Message:
         return await self.act(agent, ctx)
 
 
-
-
 def is_gone(reference: weakref.ref[Any]) -> bool:
     gc.collect()
     return reference() is None

@@ -465,7 +465,9 @@ async def test_of_several_that_end_the_block_one_leaves_it_and_the_others_are_lo
 
 
 # RT-13
-async def test_shielded_work_in_the_body_is_not_left_hanging_when_a_handler_ends_the_block() -> None:
+async def test_shielded_work_in_the_body_is_not_left_hanging_when_a_handler_ends_the_block() -> (
+    None
+):
     """What is queued then fails, and what is sent then is refused."""
     seen: list[type[BaseException]] = []
 
@@ -788,9 +790,7 @@ class Broken:
         return self.does  # type: ignore[no-any-return]
 
 
-BOUNDS = pytest.mark.parametrize(
-    "bounds", [{}, {"mailbox_size": 1}], ids=["unbounded", "bounded"]
-)
+BOUNDS = pytest.mark.parametrize("bounds", [{}, {"mailbox_size": 1}], ids=["unbounded", "bounded"])
 
 
 # RT-13

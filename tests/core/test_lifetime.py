@@ -1,4 +1,6 @@
-"""The block, and start, stop and process_next inside it: when messages are handled, and when not."""
+"""The block, and start, stop and process_next inside it: when messages are handled and when not."""
+
+# ruff: noqa: PT012  (what leaves a block is seen around the block)
 
 from __future__ import annotations
 
@@ -250,9 +252,7 @@ async def test_leaving_the_block_fails_what_is_queued() -> None:
 async def test_leaving_the_block_closes_every_agent() -> None:
     async with await new_runtime() as runtime:
         runtime.start()
-        agents = [
-            await runtime.try_get_underlying_agent_instance(id, Actor) for id in (A, B)
-        ]
+        agents = [await runtime.try_get_underlying_agent_instance(id, Actor) for id in (A, B)]
         assert [agent.closed for agent in agents] == [0, 0]
     assert [agent.closed for agent in agents] == [1, 1]
 
@@ -283,7 +283,7 @@ async def test_an_exception_cancels_what_runs_and_fails_what_is_queued() -> None
     running, before, after = Handler(), Outcome(), Outcome()
     runtime = await new_runtime()
     async with trio.open_nursery() as nursery:
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(before.send, runtime, running)
@@ -310,7 +310,7 @@ async def test_no_handler_begins_after_an_exception_has_left_the_block() -> None
         return act
 
     runtime = await new_runtime()
-    with pytest.raises(ValueError, match="^v$"):
+    with pytest.raises(ValueError, match=r"^v$"):
         async with runtime:
             runtime.start()
             await runtime.send_message(tell, A)
@@ -340,7 +340,7 @@ async def test_an_exception_closes_every_agent_after_its_handlers_have_ended() -
     runtime = SingleThreadedAgentRuntime()
     await Careful.register(runtime, "actor", Careful)
     async with trio.open_nursery() as nursery:
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, act)
@@ -418,7 +418,7 @@ async def test_an_exception_cancels_the_tokens_of_what_runs(autojump_clock: Mock
 
     runtime = await new_runtime()
     async with trio.open_nursery() as nursery:
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, act)
@@ -439,7 +439,7 @@ async def test_what_cleanup_sends_while_the_block_unwinds_is_refused() -> None:
 
     runtime = await new_runtime()
     async with trio.open_nursery() as nursery:
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, act)
@@ -467,6 +467,25 @@ async def test_what_an_agent_sends_while_it_is_closed_is_refused() -> None:
     check_ledger(runtime)
 
 
+# ST-14
+async def test_what_an_agent_sends_while_close_closes_it_is_refused() -> None:
+    outcomes: list[Outcome] = []
+
+    class Chatty(Actor):
+        async def close(self) -> None:
+            outcomes.append(Outcome())
+            await outcomes[-1].send(runtime, tell, B)
+
+    async with SingleThreadedAgentRuntime() as runtime:
+        await runtime.register_factory("actor", Chatty)
+        runtime.start()
+        await runtime.send_message(tell, A)
+        await runtime.close()
+        await runtime.deactivate(A)
+        assert len(outcomes) == 2
+        assert all(isinstance(outcome.error, UndeliverableException) for outcome in outcomes)
+
+
 async def test_start_is_refused_while_the_block_unwinds() -> None:
     refused: list[RuntimeError] = []
 
@@ -481,7 +500,7 @@ async def test_start_is_refused_while_the_block_unwinds() -> None:
 
     runtime = await new_runtime()
     async with trio.open_nursery() as nursery:
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, act)
@@ -711,7 +730,9 @@ async def test_each_start_brings_its_own_context_variables() -> None:
         for value in ("first", "second", "third"):
             variable.set(value)
             runtime.start()
-            nursery.start_soon(runtime.send_message, handler, A)  # so that there are several workers
+            nursery.start_soon(
+                runtime.send_message, handler, A
+            )  # so that there are several workers
             await wait_all_tasks_blocked()
             assert await runtime.send_message(look, B) == value
             handler.go.set()
@@ -720,29 +741,22 @@ async def test_each_start_brings_its_own_context_variables() -> None:
             assert handler.cancelled == 0
 
 
-async def test_a_worker_on_its_way_at_start_has_the_context_variables_of_start() -> None:
-    """`process_next` has just asked for a worker when `start` is called."""
+async def test_a_worker_on_its_way_at_start_does_not_keep_the_earlier_context_variables() -> None:
+    """One worker begins the first recipient's handler, and has sent for another one before."""
     values: list[str] = []
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         values.append(variable.get())
+        if len(values) == 1:
+            variable.set("at start")
+            runtime.start()
 
     variable.set("in the block")
     async with await new_runtime() as runtime:
+        await Actor.register(runtime, "second", Actor)
+        await runtime.add_subscription(TypeSubscription("news", "second"))
         await runtime.publish_message(act, NEWS)
-        step = runtime.process_next()
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            with pytest.raises(trio.Cancelled):
-                await step
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(runtime.process_next)
-            # The worker is started in the same turn of the loop as this.
-            while runtime.unprocessed_messages_count and not values:
-                await trio.lowlevel.checkpoint()
-        variable.set("at start")
-        runtime.start()
-        await runtime.publish_message(act, NEWS)
+        await runtime.process_next()
         await runtime.stop_when_idle()
     assert values == ["in the block", "at start"]
 
@@ -796,6 +810,20 @@ async def test_stop_from_inside_a_factory_is_refused() -> None:
         with pytest.raises(RuntimeError, match=r"stop\(\)"):
             await runtime.send_message(tell, A)
         with pytest.raises(RuntimeError, match=r"stop\(\)"):
+            await runtime.get(A, lazy=False)
+
+
+async def test_saving_from_inside_a_factory_is_refused_and_not_hung() -> None:
+    async def factory() -> Actor:
+        await runtime.save_state()
+        return Actor()
+
+    async with SingleThreadedAgentRuntime() as runtime:
+        await runtime.register_factory("actor", factory)
+        runtime.start()
+        with pytest.raises(RuntimeError, match=r"save_state\(\).*actor/a"):
+            await runtime.send_message(tell, A)
+        with pytest.raises(RuntimeError, match=r"save_state\(\).*actor/a"):
             await runtime.get(A, lazy=False)
 
 
@@ -1136,6 +1164,25 @@ async def test_a_condition_that_raises_leaves_the_runtime_running() -> None:
         assert runtime.is_started()
         assert await runtime.send_message(tell, A) == "I am actor/a"
         await runtime.stop()
+
+
+# ST-17
+async def test_stop_when_ends_if_another_task_stops_the_runtime(autojump_clock: MockClock) -> None:
+    async with await new_runtime() as runtime:
+        runtime.start()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.stop_when, lambda: False)
+            await wait_all_tasks_blocked()
+            await runtime.stop()
+
+
+# ST-17
+async def test_stop_when_ends_with_the_block(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        async with await new_runtime() as runtime:
+            runtime.start()
+            nursery.start_soon(runtime.stop_when, lambda: False)
+            await wait_all_tasks_blocked()
 
 
 # --- close

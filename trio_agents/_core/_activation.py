@@ -140,18 +140,18 @@ class Activation:
     def _has_room(self) -> bool:
         return self.closing is None and (self.limit is None or self.running < self.limit)
 
-    def obstacles(self, envelope: Envelope) -> Iterator[Collection[Envelope]]:
-        """Give what *envelope* waits for here: that one of each of these groups comes to an end."""
+    def obstacles(self, envelope: Envelope) -> Iterator[tuple[Collection[Envelope], int]]:
+        """Give what *envelope* waits for here: groups, and to less than what each has to shrink."""
         if self.starter is not None:
-            yield (self.starter,)
+            yield (self.starter,), 1
         if isinstance(envelope, Errand) or self._is_inside(envelope):
             return
-        if self.runners and not self._has_room:
-            yield self.runners
+        if self.runners and not self._has_room:  # reentrant ones run beside the limit, but count
+            yield self.runners, 1 if self.limit is None or self.closing is not None else self.limit
         if self._held and not self.is_reentrant(envelope):
             for held in self._held:
                 if held.turn < envelope.turn:
-                    yield (held.publication if isinstance(held, Delivery) else held,)
+                    yield (held.publication if isinstance(held, Delivery) else held,), 1
 
     def hold(self, envelope: Envelope) -> None:
         """Keep a message that is with the intervention handlers."""

@@ -30,6 +30,7 @@ __all__ = [
     "Envelope",
     "Errand",
     "Farewell",
+    "Look",
     "Outcome",
     "Publication",
     "Request",
@@ -253,3 +254,7 @@ class Errand(Envelope):
     def caller(self) -> Envelope | None:
         """The envelope whose handler waits for this."""
         return self.parent
+
+
+class Look(Errand):
+    """An errand while nothing may be handled: an agent's state is saved, or loaded."""

@@ -460,11 +460,11 @@ class Pipeline:
         publication.parent = None
         if not publication.outside:
             publication.deliveries = None  # they refer to it
-        for id, reason in lost:
+        for id, why in lost:
             letter = Envelope(publication.message, publication.sender, None)
             letter.recipient, letter.topic = id, publication.topic
             self.ledger.settle(UNDELIVERABLE)
-            self.ledger.bury(letter, str(reason))
+            self.ledger.bury(letter, str(why))
         token = publication.token
         if token is not None:
             token.unlink(publication.link)
@@ -646,9 +646,15 @@ async def handle(agent: Agent, message: Any, context: MessageContext) -> Any:
 
 async def call_user(function: Callable[..., Any], *args: Any) -> Any:
     """Call what the application gave us, sync or async. From here on Ctrl-C may interrupt."""
-    result = function(*args)
-    if inspect.isawaitable(result):
-        result = await result
+    result: Any = None
+    try:
+        result = function(*args)
+        if inspect.isawaitable(result):
+            result = await result
+    except BaseException:
+        if inspect.iscoroutine(result):  # interrupted before it began: it would warn of that
+            result.close()
+        raise
     return result
 
 
@@ -667,5 +673,7 @@ def split_cancelled(
     if isinstance(exc, cancelled):
         return exc, None
     if isinstance(exc, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", exc).split(cancelled)
-    return None, exc
+        found, rest = cast("BaseExceptionGroup[BaseException]", exc).split(cancelled)
+        if found is not None:
+            return found, rest
+    return None, exc  # the very object: `split` makes a new group all the same

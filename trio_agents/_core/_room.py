@@ -46,6 +46,7 @@ class Door:
         A cancellation that comes after *enter* was called is not raised here: what was submitted
         is waited for next, and that wait knows how to take it back.
         """
+        entered = True
         reply = self._loop.Reply()
         self._line[reply] = enter
 
@@ -58,7 +59,6 @@ class Door:
                 entered = False
                 reply.set()
 
-        entered = True
         link = 0 if token is None else token.link(turn_away, self._loop.home())
         try:
             await reply.wait(leave_line)

@@ -38,6 +38,7 @@ from ._envelope import (
     Envelope,
     Errand,
     Farewell,
+    Look,
     Publication,
     Request,
 )
@@ -349,7 +350,7 @@ class Runtime:
                 return True
 
         with self._ledger.watch(look) as was_true:
-            while not was_true.is_set() and not look():
+            while self._state is State.STARTED and not was_true.is_set() and not look():
                 deadline = self._loop.current_time() + CONDITION_PERIOD
                 with self._loop.CancelScope(deadline=deadline):
                     await was_true.wait()
@@ -576,14 +577,15 @@ class Runtime:
         await reply.wait(lambda: self._pipeline.cancel(request, "its sender was cancelled"))
         if request.outcome is HANDLED:
             return request.result
-        error = request.error
+        # Its traceback refers to this frame, and to the one that handled the request. Without the
+        # `None` and the `del` they and the error keep each other alive.
+        error, request.error = request.error, None
         assert error is not None
         if request.outcome is CANCELLED:
             reply.raise_if_cancelled()
         try:
             raise error
         finally:
-            # The traceback refers to this frame: without this the two keep each other alive.
             del error, request, reply, parent
 
     async def publish_message(
@@ -695,14 +697,15 @@ class Runtime:
 
         def enter() -> None:
             self._ledger.accept()
-            if envelope.token is not None:
-                self._pipeline.link_token(envelope, envelope.token)
             if activation is not None:
                 envelope.activation = activation
                 activation.enter(envelope)
             elif self._bounded and isinstance(envelope, Publication):
-                if not self._pipeline.address(envelope):
-                    return
+                self._pipeline.address(envelope)
+            if envelope.token is not None and envelope.stage is not SETTLED:
+                self._pipeline.link_token(envelope, envelope.token)
+            if envelope.stage is SETTLED:  # a subscription raised, or it was cancelled at the door
+                return
             error = self._refusal(envelope)
             if error is not None:  # it was submitted before, and has waited at the door
                 self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
@@ -735,14 +738,23 @@ class Runtime:
 
     def _refusal(self, envelope: Envelope) -> UndeliverableException | None:
         """Why a message is not taken in now, if it is not. A sender would wait for a next start."""
-        if not isinstance(envelope, Request) or self._state is State.STARTED and not self._ending:
+        if not isinstance(envelope, Request):
             return None
         if self._state is State.STOPPING or self._ending:
             return UndeliverableException(f"{envelope!r}: the runtime is being stopped")
-        if any(isinstance(caller, Farewell) for caller in envelope.ancestors()):
-            return UndeliverableException(
-                f"{envelope!r}: its sender is being closed, and the runtime is not started"
-            )
+        stopped = self._state is State.STOPPED
+        for caller in envelope.ancestors():
+            if isinstance(caller, Farewell) and stopped:
+                return UndeliverableException(
+                    f"{envelope!r}: {caller.recipient} is being closed, and the runtime is not "
+                    "started"
+                )
+            made = isinstance(caller, Errand) and stopped and self._looking
+            if made or isinstance(caller, Look):
+                return UndeliverableException(
+                    f"{envelope!r}: the state of {caller.recipient} is being saved or loaded, and "
+                    "nothing is handled meanwhile"
+                )
         return None
 
     def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
@@ -1037,7 +1049,8 @@ class Runtime:
             if agent is None or self._shut.get(activation.id) is agent:
                 continue
             self._shut[activation.id] = agent
-            frame = current_frame.set(Farewell(activation))
+            farewell = Farewell(activation)
+            frame = current_frame.set(farewell)
             try:
                 await call_user(agent.close)
             except BaseException as exc:  # not even Ctrl-C may spare the rest; raised by the caller
@@ -1045,6 +1058,7 @@ class Runtime:
                     exc.add_note(f"raised by close() of agent {activation.id}")
                 failures.append(exc)
             finally:
+                farewell.stage = SETTLED
                 current_frame.reset(frame)
         return failures
 
@@ -1078,7 +1092,7 @@ class Runtime:
             for activation in tuple(self._activations.values()):
                 agent = activation.agent
                 if agent is not None:
-                    saved = await call_user(agent.save_state)
+                    saved = await self._look_at(activation, agent.save_state)
                     state[str(activation.id)] = check_agent_state(activation.id, saved)
         return state
 
@@ -1111,7 +1125,7 @@ class Runtime:
                     if dormant is not None:
                         self._pipeline.dormant[id] = dormant
                     raise
-                await call_user(agent.load_state, saved)
+                await self._look_at(self._activations[id], agent.load_state, saved)
 
     @asynccontextmanager
     async def _held(self) -> AsyncGenerator[None, None]:
@@ -1123,6 +1137,18 @@ class Runtime:
                 yield
             finally:
                 self._looking = False
+
+    async def _look_at(
+        self, activation: Activation, function: Callable[..., Any], *args: Any
+    ) -> Any:
+        # With a frame of its own: what it sends is refused, for it would wait for ever.
+        look = Look(None, activation)
+        frame = current_frame.set(look)
+        try:
+            return await call_user(function, *args)
+        finally:
+            look.stage = SETTLED
+            current_frame.reset(frame)
 
     def _can_look(self) -> bool:
         return self._nothing_runs() and not self._errands and not self._looking

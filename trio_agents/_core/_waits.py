@@ -3,7 +3,7 @@
 A request waits at an agent for one of the handlers that hold its places (``max_concurrency``), for
 the factory that makes it, or for an intervention handler that looks at an earlier message to it:
 all three are *obstacles*. An obstacle waits itself for the requests that it, or what it called, has
-sent. A request is stuck if some group of its obstacles is, all of it, and an obstacle is stuck if
+sent. A request is stuck if too many of some group of its obstacles are, and an obstacle is stuck if
 *any* request it waits for is. The last step that closes such a circle is always a request that
 begins to wait, so that is when we look. Only those pay who do not get through at once, and only if
 a handler waits for them.
@@ -23,8 +23,8 @@ from ._envelope import (
 
 __all__ = ["begin_waiting", "end_waiting"]
 
-# For each request: for each group of its obstacles: for each of the group: what that waits for.
-Waits = dict[Envelope, list[list[list[Envelope]]]]
+# A group of obstacles: what each of them waits for, and how many of them are too many.
+Group = tuple[list[list[Envelope]], int]
 
 
 def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError | None:
@@ -69,13 +69,13 @@ def end_waiting(envelope: Envelope) -> None:
 def _find_circle(envelope: Envelope) -> list[Envelope]:
     # Suspect all that it waits for, however indirectly. Then clear one after the other of those
     # that wait for no suspect. Who is left waits for others who are left, for ever.
-    suspects: Waits = {}
+    suspects: dict[Envelope, list[Group]] = {}
     found = [envelope]
     while found:
         waiting = found.pop()
         if waiting not in suspects:
             suspects[waiting] = groups = _waits_of(waiting)
-            found += [further for group in groups for requests in group for further in requests]
+            found += [further for group, _ in groups for waits in group for further in waits]
     cleared = True
     while cleared:
         cleared = False
@@ -91,28 +91,32 @@ def _find_circle(envelope: Envelope) -> list[Envelope]:
     return [*circle, further] if further is not None else circle
 
 
-def _waits_of(waiting: Envelope) -> list[list[list[Envelope]]]:
+def _waits_of(waiting: Envelope) -> list[Group]:
     activation = waiting.activation
     assert activation is not None
-    groups = [
-        [
-            # What was let in meanwhile, or given up by a handler in between, is not waited for.
+    groups: list[Group] = []
+    for obstacles, too_many in activation.obstacles(waiting):
+        # What was let in meanwhile, or given up by a handler in between, is not waited for.
+        group = [
             [
                 request
-                for request in obstacle.blocked or ()
+                for request in obstacle.blocked
                 if request.stage < RUNNING and obstacle in request.ancestors()
             ]
-            for obstacle in group
+            for obstacle in obstacles
+            if obstacle.blocked
         ]
-        for group in activation.obstacles(waiting)
-    ]
-    return [group for group in groups if all(group)]  # one that waits for nothing will end
+        if len(group) >= too_many:
+            groups.append((group, too_many))
+    return groups
 
 
-def _next_stuck(waiting: Envelope, suspects: Waits) -> Envelope | None:
+def _next_stuck(waiting: Envelope, suspects: dict[Envelope, list[Group]]) -> Envelope | None:
     # A request that *waiting* waits for and that is a suspect; None if it may come through.
-    for group in suspects[waiting]:
-        stuck = [next((r for r in requests if r in suspects), None) for requests in group]
-        if None not in stuck:
+    for group, too_many in suspects[waiting]:
+        stuck: list[Envelope] = []
+        for waits in group:
+            stuck += [request for request in waits if request in suspects][:1]
+        if len(stuck) >= too_many:
             return stuck[0]
     return None

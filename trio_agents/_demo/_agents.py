@@ -93,6 +93,7 @@ class Reader(RoutedAgent):
     def __init__(self) -> None:
         super().__init__("reads one document")
         self._notes: Notes | None = None
+        self._state: Mapping[str, Any] = {}
 
     @event
     async def on_document(self, message: Document, ctx: MessageContext) -> None:
@@ -101,7 +102,7 @@ class Reader(RoutedAgent):
         try:
             read = await read_text(message.path, None if before is None else before.fingerprint)
         except Unreadable as exc:
-            self._notes = None
+            self._keep(None)
             await self.publish_message(Skipped(message.source, message.name, str(exc)), FOUND)
             return
         if before is not None and read.text is None:
@@ -109,7 +110,7 @@ class Reader(RoutedAgent):
         else:
             markdown = message.name.lower().endswith(MARKDOWN)
             analysis = await self._analyse(read.text or "", markdown=markdown)
-        self._notes = Notes(read.fingerprint, analysis)
+        self._keep(Notes(read.fingerprint, analysis))
         remembered = before is not None and before.analysis is analysis
         finding = Finding(message.source, message.name, analysis, read.cut, remembered)
         await self.publish_message(finding, FOUND)
@@ -127,11 +128,17 @@ class Reader(RoutedAgent):
 
     async def save_state(self) -> Mapping[str, Any]:
         """Give the notes, if the document has been read."""
-        return notes_to_state(self._notes) if self._notes else {}
+        if self._notes is not None and not self._state:
+            self._state = notes_to_state(self._notes)
+        return self._state
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over the notes of an earlier run."""
-        self._notes = notes_from_state(state) if state else None
+        self._keep(notes_from_state(state) if state else None)
+
+    def _keep(self, notes: Notes | None) -> None:
+        self._notes = notes
+        self._state = {}  # written when it is asked for, and then once
 
 
 class Index(StatelessAgent):

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ._text import Kind, blocks, clean, sentences
-from ._words import guess_language, is_term, stem, words
+from ._words import guess_language, term_of, words
 
 __all__ = ["Analysis", "Sentence", "Term", "analyse", "analyse_in_steps"]
 
-MAX_TERMS: Final = 200
-MAX_CANDIDATES: Final = 16
+MAX_TERMS: Final = 120
+MAX_CANDIDATES: Final = 12
 MAX_SENTENCE: Final = 400  # characters; beyond them a sentence is cut short
 HEADING_WEIGHT: Final = 3  # a word in a heading counts as often as this in the text
 STEP: Final = 50  # sentences between two steps
@@ -111,8 +111,7 @@ def _count(
     for number, found in enumerate(spoken + headed):
         in_text = number < len(spoken)
         for place, word in enumerate(found):
-            if is_term(word, language):
-                term = stem(word, language)
+            if term := term_of(word, language):
                 counts[term] += 1
                 # A heading says what matters, if the text below it speaks of it too.
                 weights[term] += HEADING_WEIGHT if not in_text and term in weights else 1
@@ -142,7 +141,7 @@ def _candidates(
     for place, ((text, opens), found) in enumerate(zip(prose, spoken, strict=True)):
         if place % STEP == 0:
             yield
-        in_sentence = dict.fromkeys(stem(word, language) for word in found)
+        in_sentence = dict.fromkeys(term_of(word, language) for word in found)
         known = tuple(term for term in in_sentence if term in terms)
         if not text or not known:
             continue

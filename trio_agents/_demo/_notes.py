@@ -1,7 +1,12 @@
-"""What a reader keeps of its document, and how that is written down."""
+"""What a reader keeps of its document, and how that is written down.
+
+The runtime looks into every value of a state, to see that JSON can express it. An analysis has many
+hundred, so it is written as JSON here, and is a single text to the runtime.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,16 +27,15 @@ class Notes:
     analysis: Analysis
 
 
-_converter: Final = cattrs.Converter(
-    forbid_extra_keys=True,
-    unstruct_collection_overrides={tuple: list},  # JSON has no tuples
-)
+_converter: Final = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 
 
 def notes_to_state(notes: Notes) -> dict[str, Any]:
     """Write notes as JSON can express them."""
-    state: dict[str, Any] = _converter.unstructure(notes)
-    return state
+    analysis = json.dumps(
+        _converter.unstructure(notes.analysis), ensure_ascii=False, separators=(",", ":")
+    )
+    return {"fingerprint": _converter.unstructure(notes.fingerprint), "analysis": analysis}
 
 
 def notes_from_state(state: Mapping[str, Any]) -> Notes:
@@ -40,4 +44,7 @@ def notes_from_state(state: Mapping[str, Any]) -> Notes:
     Raises:
         Exception: they are no notes.
     """
-    return _converter.structure(state, Notes)
+    return Notes(
+        _converter.structure(state["fingerprint"], Fingerprint),
+        _converter.structure(json.loads(state["analysis"]), Analysis),
+    )

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
-__all__ = ["STOP_WORDS", "guess_language", "is_term", "stem", "words"]
+__all__ = ["STOP_WORDS", "guess_language", "is_term", "stem", "term_of", "words"]
 
 _HAN: Final = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _HIRAGANA: Final = "\u3040-\u309f"
@@ -144,6 +145,12 @@ _ENDINGS: Final[dict[str, tuple[str, ...]]] = {
     "fr": ("es", "s", "x", "e"),
     "es": ("os", "as", "es", "o", "a", "e", "s"),
 }
+
+
+@lru_cache(maxsize=1 << 15)
+def term_of(word: str, language: str) -> str:
+    """Give the term that *word* is a form of; ``""`` if it says nothing about a document."""
+    return stem(word, language) if is_term(word, language) else ""
 
 
 def stem(word: str, language: str) -> str:
