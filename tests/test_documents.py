@@ -24,7 +24,7 @@ DOCUMENTS: Final = [
         if "_build" not in path.relative_to(ROOT).parts
     ),
 ]
-EXAMPLES: Final = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES: Final = sorted((ROOT / "examples").rglob("*.py"))
 
 PYTHON: Final = {"py", "python", "python3", "pycon", "{code-block} python", "{code-block} pycon"}
 FENCE: Final = re.compile(r"^(?P<indent>\s*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
@@ -88,6 +88,8 @@ BLOCKS: Final = [
     for block in blocks_of(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
 ]
 PYTHON_BLOCKS: Final = [block for block in BLOCKS if block.info in PYTHON]
+PRINTS_MARKER: Final = re.compile(r"<!-- prints: (?P<path>\S+) -->")
+PRINTED_BLOCKS: Final = [block for block in BLOCKS if PRINTS_MARKER.match(block.before)]
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -128,6 +130,15 @@ def test_an_example_runs_to_its_end(example: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     if printed := PRINTS.search(example.read_text(encoding="utf-8")):
         assert result.stdout == printed["lines"].replace("# ", "")
+
+
+@pytest.mark.parametrize("block", PRINTED_BLOCKS, ids=str)
+def test_output_in_a_document_is_what_its_example_prints(block: Block) -> None:
+    marker = PRINTS_MARKER.match(block.before)
+    assert marker is not None
+    printed = PRINTS.search((ROOT / marker["path"]).read_text(encoding="utf-8"))
+    assert printed is not None, f"{marker['path']} does not end with what it prints"
+    assert block.text.strip("\n") in printed["lines"].replace("# ", "")
 
 
 def test_the_readme_embeds_the_runtime_in_fifteen_lines() -> None:

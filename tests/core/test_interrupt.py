@@ -1,4 +1,4 @@
-"""Ctrl-C, wherever it hits: one bare `KeyboardInterrupt` leaves the run, and nothing is left behind.
+"""Ctrl-C, wherever it hits: one bare `KeyboardInterrupt` leaves the run, and nothing is left over.
 
 trio raises it in the application's code, where that runs, and else in the main task when that waits
 next. `restrict_keyboard_interrupt_to_checkpoints` stays False: the harder of the two.
@@ -9,10 +9,11 @@ from __future__ import annotations
 import gc
 import signal
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 A = AgentId("actor", "a")
 B = AgentId("actor", "b")
 NEWS = TopicId("news", "a")
-PACKAGE = str(Path(trio_agents.__file__).parent)
+CORE = tuple(str(Path(trio_agents.__file__).parent / name) for name in ("_core", "_loops"))
 
 
 class Actor(BaseAgent):
@@ -229,23 +230,28 @@ def test_one_bare_interrupt_leaves_the_run_at_whatever_step_it_comes(
     gc.collect()  # what was never awaited would warn now
 
 
-class LineTracer:
-    """Counts the lines of ours that run, and presses Ctrl-C at one of them."""
+Line = tuple[CodeType, int]
 
-    def __init__(self, at: tuple[str, int] | None = None, occurrence: int = 0) -> None:
-        self.at = at
+
+class LineTracer:
+    """Counts the lines of the core that run, or presses Ctrl-C at one of them."""
+
+    def __init__(self, line: Line | None = None, occurrence: int = 0) -> None:
+        self.line = line
         self.occurrence = occurrence
         self.pressed = False
-        self.hits: dict[tuple[str, int], int] = {}
+        self.hits: Counter[Line] = Counter()
 
     def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
-        return self.on_line if frame.f_code.co_filename.startswith(PACKAGE) else None
+        if self.line is None:
+            return self.on_line if frame.f_code.co_filename.startswith(CORE) else None
+        return self.on_line if frame.f_code is self.line[0] else None
 
     def on_line(self, frame: FrameType, event: str, arg: object) -> Any:
         if event == "line":
-            place = (frame.f_code.co_filename, frame.f_lineno)
-            count = self.hits[place] = self.hits.get(place, 0) + 1
-            if place == self.at and count == self.occurrence:
+            line = (frame.f_code, frame.f_lineno)
+            self.hits[line] += 1
+            if line == self.line and self.hits[line] == self.occurrence:
                 self.pressed = True
                 signal.raise_signal(signal.SIGINT)
         return self.on_line
@@ -261,20 +267,20 @@ class LineTracer:
 
 
 # I16
-@SCENARIOS
-def test_an_interrupt_at_any_line_of_ours_loses_nothing(intervene: bool, limited: bool) -> None:
+@pytest.mark.parametrize("everything", [False, True])
+def test_an_interrupt_at_any_line_of_the_core_loses_nothing(everything: bool) -> None:
     """Where our own books are kept it waits for the end of that: no message is half accepted."""
     count = LineTracer()
-    scenario = Scenario(intervene=intervene, limited=limited)
+    scenario = Scenario(intervene=everything, limited=everything)
     with count.tracing():
         run(scenario)
     scenario.check()
     assert len(count.hits) > 300
     pressed = 0
-    for number, (place, hits) in enumerate(count.hits.items()):
-        scenario = Scenario(intervene=intervene, limited=limited)
-        tracer = LineTracer(place, 1 + number * 7 % hits)
-        where = f"{place}, the {tracer.occurrence}. time"
+    for number, (line, hits) in enumerate(count.hits.items()):
+        scenario = Scenario(intervene=everything, limited=everything)
+        tracer = LineTracer(line, 1 + number * 7 % hits)
+        where = f"{line[0].co_qualname}, line {line[1]}, the {tracer.occurrence}. time"
         try:
             with tracer.tracing():
                 run(scenario)

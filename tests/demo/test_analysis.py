@@ -28,8 +28,21 @@ letter = "not counted"
 """
 
 PIECES = st.sampled_from(
-    ["# One two three\n\n", "Cats like warm places. ", "The cat sleeps! ", "- an item here\n", "\n\n"]
-    + ["| cell | cats |\n", "世界很大。", "Почему спит кот? ", "```\ncode\n```\n", "e.g. ", "x" * 500]
+    [
+        "# One two three\n\n",
+        "Cats like warm places. ",
+        "The cat sleeps! ",
+        "- an item here\n",
+        "\n\n",
+    ]
+    + [
+        "| cell | cats |\n",
+        "世界很大。",
+        "Почему спит кот? ",
+        "```\ncode\n```\n",
+        "e.g. ",
+        "x" * 500,
+    ]
 )
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=40).map("".join))
 

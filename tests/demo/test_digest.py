@@ -14,7 +14,8 @@ from trio_agents._demo._messages import Compose, Finding, Overview, Skipped
 
 def overview(*texts: str, skipped: tuple[Skipped, ...] = ()) -> Overview:
     findings = tuple(
-        Finding(f"d{number}.md", f"d{number}.md", analyse(text)) for number, text in enumerate(texts)
+        Finding(f"d{number}.md", f"d{number}.md", analyse(text))
+        for number, text in enumerate(texts)
     )
     spread = Counter(term for finding in findings for term in finding.analysis.terms)
     return Overview(findings, skipped, spread)
@@ -29,7 +30,9 @@ DOGS = "# Dogs\n\nDogs guard the house at night. A dog barks at strangers. Stran
 
 
 def test_the_digest_of_two_documents() -> None:
-    assert digest(overview(CATS, DOGS), Compose(sentences=1)) == """\
+    assert (
+        digest(overview(CATS, DOGS), Compose(sentences=1))
+        == """\
 # Digest of 2 documents
 
 31 words.
@@ -61,6 +64,7 @@ def test_the_digest_of_two_documents() -> None:
 
 **Close to:** `d0.md`
 """
+    )
 
 
 def test_a_partial_digest_says_so_and_skipped_files_are_named() -> None:

@@ -11,7 +11,20 @@ from trio_agents._demo._text import Block, Kind, blocks, clean, sentences
 MARKUP = st.lists(
     st.sampled_from(
         ["# ", "## ", "```", "````", "~~~", "- ", "1. ", "> ", "| a |", "---", "===", "\n", "\n\n"]
-        + ["    ", "[a](b)", "[a][b]", "![i](j)", "`code`", "`", "**", "*", "_", "<b>", "<!--", "-->"]
+        + [
+            "    ",
+            "[a](b)",
+            "[a][b]",
+            "![i](j)",
+            "`code`",
+            "`",
+            "**",
+            "*",
+            "_",
+            "<b>",
+            "<!--",
+            "-->",
+        ]
         + ["Word", " ", ". ", "e.g. ", "…", "。", "世界", "\\", "{term}`x`", "[^1]", "\t", "|---|"]
     ),
     max_size=60,
@@ -168,8 +181,37 @@ def test_plain_blocks_lose_nothing_but_the_marks_of_items(text: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["[", "[a](", "`", "`a ``b ", "*a", "_a ", "<a", "<!--", "```x\n", "a.", ".", "…", "a@", "(", "> "]
-    + ["- ", "[a](b(", "a [^", "![", "    a\n", "#", " ", "\t", "|", "http://", "``` x\n````y\n", "{a"],
+    [
+        "[",
+        "[a](",
+        "`",
+        "`a ``b ",
+        "*a",
+        "_a ",
+        "<a",
+        "<!--",
+        "```x\n",
+        "a.",
+        ".",
+        "…",
+        "a@",
+        "(",
+        "> ",
+    ]
+    + [
+        "- ",
+        "[a](b(",
+        "a [^",
+        "![",
+        "    a\n",
+        "#",
+        " ",
+        "\t",
+        "|",
+        "http://",
+        "``` x\n````y\n",
+        "{a",
+    ],
 )
 def test_the_time_grows_with_the_length_and_not_faster(piece: str) -> None:
     # Were it the square, a hundred thousand characters would take minutes, and the run would end.

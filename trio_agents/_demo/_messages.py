@@ -86,7 +86,8 @@ class Overview:
     spread: Mapping[str, int]
 
     def __str__(self) -> str:
-        return f"{len(self.findings)} documents read, {len(self.skipped)} skipped"
+        documents = "document" if len(self.findings) == 1 else "documents"
+        return f"{len(self.findings)} {documents} read, {len(self.skipped)} skipped"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,19 +62,26 @@ class Text:
 async def read_text(path: str, known: Fingerprint | None = None) -> Text:
     """Read the file at *path*, if it is not the one that is *known*.
 
+    It is read in a thread, which is left alone if the reader is cancelled: a disk that does not
+    answer must not hold up Ctrl-C.
+
     Raises:
         Unreadable: it is not a file, not text, or out of reach.
     """
+    return await trio.to_thread.run_sync(_read, path, known, abandon_on_cancel=True)
+
+
+def _read(path: str, known: Fingerprint | None) -> Text:
     for _ in range(ATTEMPTS):
         started = time.time_ns()
         try:
-            async with await trio.open_file(path, "rb", opener=_open) as file:
+            with open(path, "rb", opener=_open) as file:
                 before = os.fstat(file.fileno())
                 if not stat.S_ISREG(before.st_mode):
                     raise Unreadable("it is not a regular file")
                 if known is not None and known.fits(before):
                     return Text(known, None, _cut(before.st_size))
-                data = await file.read(MAX_BYTES + 1)
+                data = file.read(MAX_BYTES + 1)
                 after = os.fstat(file.fileno())
         except OSError as exc:
             raise Unreadable(explain(exc)) from exc
