@@ -195,7 +195,7 @@ async def test_a_failed_request_is_nothing_to_the_runtime(
 ) -> None:
     async with open_runtime(ignore_unhandled_exceptions=False) as runtime:
         await add_actors(runtime)
-        with pytest.raises(ValueError, match="^v$"):
+        with pytest.raises(ValueError, match=r"^v$"):
             await runtime.send_message(failing(ValueError("v")), A)
     assert caplog.records == []
 

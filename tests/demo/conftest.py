@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,15 @@ import pytest
 from trio_agents._demo._messages import Finding, Skipped
 from trio_agents._demo._watching import Counts
 
-WORDS = (
-    "runtime agent topic message handler cancel scope nursery mailbox reply state digest document "
-    "librarian reader index editor send publish wait bound room door queue slow fast letter garden "
-    "winter river stone bridge light shadow paper ink the a of and to in is that it was for with "
-    "Straße naïve café 世界 мир"
-).split()
+WORDS = re.findall(
+    r"\w+",
+    """
+    runtime agent topic message handler cancel scope nursery mailbox reply state digest document
+    librarian reader index editor send publish wait bound room door queue slow fast letter garden
+    winter river stone bridge light shadow paper ink the a of and to in is that it was for with
+    Straße naïve café 世界 мир
+    """,
+)
 
 
 class Listener:

@@ -17,8 +17,8 @@ from trio_agents._demo._analysis import (
 
 LETTER = """# Writing letters
 
-A letter is written by hand and sent by post. Writers of letters wait for the post. The post is slow,
-and so letters are long.
+A letter is written by hand and sent by post. Writers of letters wait for the post. The post is
+slow, and so letters are long.
 
 - Stamps cost money.
 
@@ -34,8 +34,6 @@ PIECES = st.sampled_from(
         "The cat sleeps! ",
         "- an item here\n",
         "\n\n",
-    ]
-    + [
         "| cell | cats |\n",
         "世界很大。",
         "Почему спит кот? ",

@@ -69,7 +69,7 @@ def test_the_digest_of_two_documents() -> None:
 
 def test_a_partial_digest_says_so_and_skipped_files_are_named() -> None:
     found = overview(CATS, skipped=(Skipped("x|`", "x|`", "it is not text: *"),))
-    text = digest(found, Compose(missing=4, interrupted=True))
+    text = digest(found, Compose(interrupted=True, documents=6))
     assert "> **Partial:** interrupted with 4 documents to go.\n" in text
     assert "16 words; 1 file skipped.\n" in text
     assert "\n## Skipped\n\n- `` x|` ``: it is not text: \\*\n" in text

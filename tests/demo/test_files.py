@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import socket
@@ -150,8 +151,7 @@ def test_a_path_that_is_too_long_keeps_its_beginning() -> None:
 async def test_a_name_of_odd_bytes_is_read_and_shown(folder: Path) -> None:
     path = os.fsencode(folder) + b"/b/\xff\n.md"
     try:
-        with open(path, "w") as file:
-            file.write("odd")
+        Path(os.fsdecode(path)).write_text("odd")
     except OSError:
         pytest.skip("this file system takes no such names")
     (document,) = (one for one in (await find_documents(["b"])).documents if "xff" in one.name)
@@ -269,10 +269,8 @@ def test_what_is_no_text_says_why(data: bytes, reason: str) -> None:
 
 @given(st.binary())
 def test_any_bytes_are_text_or_unreadable(data: bytes) -> None:
-    try:
+    with contextlib.suppress(Unreadable):
         assert isinstance(decode(data), str)
-    except Unreadable as exc:
-        assert "not text" in str(exc)
 
 
 def test_errors_are_put_into_words() -> None:

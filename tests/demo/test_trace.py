@@ -42,9 +42,9 @@ async def test_the_text_has_a_line_for_each_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("a b.md").write_text("Two words.")
-    Path("c.bin").write_bytes(b"\0")
-    Path("d").symlink_to("nowhere")
+    (tmp_path / "a b.md").write_text("Two words.")
+    (tmp_path / "c.bin").write_bytes(b"\0")
+    (tmp_path / "d").symlink_to("nowhere")
     job = Job((".",), record=True)
     result = await make_digest(job, listener)
     assert (

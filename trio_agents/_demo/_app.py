@@ -106,7 +106,7 @@ async def make_digest(
         counts = counter.counts
         if not interrupted and not counts.read:
             raise NothingToDigest(run.nothing())
-        compose = Compose(job.sentences, run.total - counts.read - counts.skipped, interrupted)
+        compose = Compose(job.sentences, interrupted, documents=run.total)
         digest: Digest = await runtime.send_message(compose, EDITOR)
     return Result(digest.markdown, counts, interrupted, recorder.exchanges, run.unsaved)
 

@@ -36,7 +36,8 @@ def compose(overview: Overview, request: Compose) -> Iterator[str]:
     read = len(findings)
     yield f"# Digest of {_number(read, 'document')}\n\n"
     if request.interrupted:
-        yield f"> **Partial:** interrupted with {_number(request.missing, 'document')} to go.\n\n"
+        missing = request.documents - read - len(overview.skipped)
+        yield f"> **Partial:** interrupted with {_number(missing, 'document')} to go.\n\n"
     total = sum(finding.analysis.words for finding in findings)
     skipped = f"; {_number(len(overview.skipped), 'file')} skipped" if overview.skipped else ""
     yield f"{_number(total, 'word')}{skipped}.\n"

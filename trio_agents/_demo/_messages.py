@@ -96,13 +96,13 @@ class Compose:
 
     Attributes:
         sentences: How many.
-        missing: How many documents had not been read when the run was interrupted.
-        interrupted: Whether it was.
+        interrupted: Whether reading was given up before its end.
+        documents: How many documents there would have been.
     """
 
     sentences: int = 3
-    missing: int = 0
     interrupted: bool = False
+    documents: int = 0
 
     def __str__(self) -> str:
         return "compose the digest"
