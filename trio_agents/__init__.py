@@ -1,9 +1,9 @@
 """An agent runtime for Python on structured concurrency: the facade for trio applications.
 
 Agents are addressed by type and key. They are *sent* messages, which are calls with a reply, or
-hear messages *published* to topics they subscribe to. The runtime makes agents on demand, runs their
-handlers in its nursery, saves and restores their state, and shows every message to intervention
-handlers, logs and traces.
+hear messages *published* to topics they subscribe to. The runtime makes agents on demand, runs
+their handlers in its nursery, saves and restores their state, and shows every message to
+intervention handlers, logs and traces.
 
 All names here are AutoGen Core's where the idea is the same. `open_runtime`, `RuntimeStatistics`,
 `DeadLetter` and the exceptions that `trio_agents.exceptions` has more are ours.

@@ -24,7 +24,7 @@ from trio_agents import (
     TypeSubscription,
     open_runtime,
 )
-from trio_agents.exceptions import MessageCancelled
+from trio_agents.exceptions import MessageCancelled, UndeliverableException
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -1042,16 +1042,6 @@ async def test_ten_thousand_in_flight_settle_after_one_cancellation(
 # --- any scenario
 
 
-class Plan:
-    """One message of a scenario: what its handler does."""
-
-    def __init__(self, spec: tuple[Any, ...]) -> None:
-        self.steps = spec
-
-    def __repr__(self) -> str:
-        return f"Plan{self.steps}"
-
-
 times = st.integers(0, 4)
 agents = st.sampled_from(["free/a", "free/b", "serial/a", "serial/b", "bounded/a"])
 leaf_steps = st.one_of(
@@ -1158,12 +1148,45 @@ class Scenario:
             nursery.cancel_scope.cancel()
         assert not token._links
 
-    async def run(self, senders: list[Any], max_pending: int | None) -> None:
+    async def disturb(
+        self, runtime: SingleThreadedAgentRuntime, at: int, what: str, deadline: int | None
+    ) -> None:
+        """Stop and start the runtime, or let one agent go, in the middle of it."""
+        await trio.sleep(at)
+        if what == "stop":
+            if runtime.is_started():
+                then = math.inf if deadline is None else trio.current_time() + deadline
+                await runtime.stop(deadline=then)
+                await trio.sleep(1)
+                runtime.start()
+        else:
+            with contextlib.suppress(UndeliverableException):
+                await runtime.deactivate(AgentId.from_str(what))
+
+    async def run(
+        self,
+        senders: list[Any],
+        max_pending: int | None,
+        intervene: bool,
+        disturbances: list[Any],
+        cancelled_after: int | None,
+    ) -> None:
         scenario = self
 
         class Planner(BaseAgent):
             async def on_message_impl(self, message: Any, ctx: MessageContext) -> None:
                 await scenario.handle(self, message)
+
+        class Looks(DefaultInterventionHandler):
+            async def on_send(
+                self, message: Any, *, message_context: MessageContext, recipient: AgentId
+            ) -> Any:
+                await trio.sleep(len(message))
+                return message
+
+            async def on_publish(self, message: Any, *, message_context: MessageContext) -> Any:
+                await trio.sleep(len(message))
+                return message
 
         async def factory() -> Planner:
             await trio.sleep(1)
@@ -1171,22 +1194,30 @@ class Scenario:
 
         trio.lowlevel.add_instrument(self.instrument)
         tasks = count_tasks()
-        async with open_runtime(max_pending=max_pending) as runtime:
-            self.instrument.runtime = runtime
-            await runtime.register_factory("free", factory)
-            await runtime.register_factory("serial", factory, max_concurrency=1)
-            await runtime.register_factory(
-                "bounded", factory, max_concurrency=1, mailbox_size=1, idle_timeout=3
-            )
-            for type in ("free", "serial", "bounded"):
-                await runtime.add_subscription(TypeSubscription("news", type))
-            async with trio.open_nursery() as nursery:
-                for spec in senders:
-                    nursery.start_soon(self.send, runtime, *spec)
-            await runtime.stop_when_idle()
-            statistics = runtime.statistics()
-            assert (statistics.pending, statistics.running, statistics.waiting) == (0, 0, 0)
-            assert statistics.mailboxes == {}
+        runtime = SingleThreadedAgentRuntime(
+            max_pending=max_pending, intervention_handlers=[Looks()] if intervene else []
+        )
+        self.instrument.runtime = runtime
+        with trio.move_on_after(math.inf if cancelled_after is None else cancelled_after):
+            async with runtime:
+                await runtime.register_factory("free", factory)
+                await runtime.register_factory("serial", factory, max_concurrency=1)
+                await runtime.register_factory(
+                    "bounded", factory, max_concurrency=1, mailbox_size=1, idle_timeout=3
+                )
+                for type in ("free", "serial", "bounded"):
+                    await runtime.add_subscription(TypeSubscription("news", type))
+                runtime.start()
+                async with trio.open_nursery() as nursery:
+                    for spec in senders:
+                        nursery.start_soon(self.send, runtime, *spec)
+                    for spec in disturbances:
+                        nursery.start_soon(self.disturb, runtime, *spec)
+                await runtime.stop_when_idle()
+        assert cancelled_after is not None or not runtime.is_started()
+        statistics = runtime.statistics()
+        assert (statistics.pending, statistics.running, statistics.waiting) == (0, 0, 0)
+        assert statistics.mailboxes == {}
         assert self.began == self.ended
         assert count_tasks() == tasks
         assert self.instrument.broken == []
@@ -1203,13 +1234,25 @@ def count_tasks() -> int:
 
 # CT-02, CT-07, RT-02, RT-11
 @settings(max_examples=150)
-@given(senders=senders, max_pending=st.none() | st.integers(1, 3))
+@given(
+    senders=senders,
+    max_pending=st.none() | st.integers(1, 3),
+    intervene=st.booleans(),
+    disturbances=st.lists(
+        st.tuples(times, st.just("stop") | agents, st.none() | times), max_size=1
+    ),
+    cancelled_after=st.none() | st.integers(0, 20),
+)
 def test_whatever_is_cancelled_every_message_has_one_outcome(
-    senders: list[Any], max_pending: int | None
+    senders: list[Any],
+    max_pending: int | None,
+    intervene: bool,
+    disturbances: list[Any],
+    cancelled_after: int | None,
 ) -> None:
     async def main() -> None:
         # What waits for ever would wait on a clock that jumps: that is a failure, not a hang.
         with trio.fail_after(10_000):
-            await Scenario().run(senders, max_pending)
+            await Scenario().run(senders, max_pending, intervene, disturbances, cancelled_after)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

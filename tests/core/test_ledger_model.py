@@ -123,6 +123,7 @@ class Step:
     topic: TopicId = TOPICS[0]
     token: int | None = None
     number: int = 0
+    times: int = 1
     seconds: float = 1
 
 
@@ -160,7 +161,7 @@ def acts(jobs: st.SearchStrategy[Job]) -> st.SearchStrategy[Act]:
 def jobs_of(inner: st.SearchStrategy[Job]) -> st.SearchStrategy[Job]:
     return st.builds(
         Job,
-        acts=st.lists(acts(inner), max_size=3).map(tuple),
+        acts=st.lists(acts(inner), min_size=1, max_size=3).map(tuple),
         careful=st.booleans(),
         on_way=st.sampled_from(["pass", "pass", "pass", "drop", "raise", "wait", "wait", "ask"]),
         ask=agents,
@@ -168,7 +169,7 @@ def jobs_of(inner: st.SearchStrategy[Job]) -> st.SearchStrategy[Job]:
     )
 
 
-jobs = st.recursive(st.just(Job()), jobs_of, max_leaves=4)
+jobs = st.recursive(st.just(Job()), jobs_of, max_leaves=8)
 steps = st.builds(
     Step,
     kind=st.sampled_from(
@@ -193,16 +194,17 @@ steps = st.builds(
     topic=topics,
     token=st.sampled_from([None, None, 0, 1]),
     number=st.integers(0, 30),
+    times=st.sampled_from([1, 2, 5]),
     seconds=seconds,
 )
 programs = st.builds(
     Program,
-    steps=st.lists(steps, min_size=3, max_size=30),
-    subscriptions=st.lists(pairs, max_size=6, unique=True),
+    steps=st.lists(steps, min_size=8, max_size=30),
+    subscriptions=st.lists(pairs, min_size=2, max_size=8, unique=True),
     max_pending=st.sampled_from([None, None, 1, 3]),
     overflow=st.sampled_from(["wait", "wait", "raise"]),
     intervene=st.booleans(),
-    started=st.booleans(),
+    started=st.sampled_from([True, True, False]),
     seed=st.integers(0, 1000),
     leave=st.sampled_from(["drain", "drain", "drain", "stop", "error", "cancel"]),
 )
@@ -491,12 +493,11 @@ class Run:
         runtime = self.world.runtime
         token = None if step.token is None else self.tokens[step.token]
         match step.kind:
-            case "send":
-                self.scopes.append(trio.CancelScope())
-                nursery.start_soon(self._send, step, token, self.scopes[-1])
-            case "publish":
-                self.scopes.append(trio.CancelScope())
-                nursery.start_soon(self._publish, step, token, self.scopes[-1])
+            case "send" | "publish":
+                for _ in range(step.times):
+                    self.scopes.append(trio.CancelScope())
+                    submit = self._send if step.kind == "send" else self._publish
+                    nursery.start_soon(submit, step, token, self.scopes[-1])
             case "cancel":
                 if step.number < len(self.scopes):
                     self.scopes[step.number].cancel()
@@ -508,7 +509,8 @@ class Run:
             case "sleep":
                 await trio.sleep(step.seconds)
             case "yield":
-                await trio.lowlevel.checkpoint()
+                for _ in range(step.times):
+                    await trio.lowlevel.checkpoint()
             case "subscribe":
                 await self._subscribe(step.topic.type, step.agent.type)
             case "unsubscribe":

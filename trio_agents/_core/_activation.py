@@ -220,6 +220,10 @@ class Activation:
                 self.defer(envelope)
         return [envelope for envelope in waiting if not envelope.held]
 
+    def is_settled(self) -> bool:
+        """Whether the agent is neither being made nor to be closed."""
+        return self.starter is None and self.closing is None
+
     def _is_starting(self) -> bool:
         return self.starter is not None
 

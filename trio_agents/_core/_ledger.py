@@ -59,7 +59,8 @@ class DeadLetter:
 class RuntimeStatistics:
     """What a runtime has done and what it has to do, at one moment.
 
-    ``accepted == handled + failed + dropped + cancelled + undeliverable + pending`` at every moment.
+    At every moment
+    ``accepted == handled + failed + dropped + cancelled + undeliverable + pending``.
 
     Attributes:
         accepted: Messages taken in. A publication counts once, and once for each recipient as soon

@@ -58,7 +58,7 @@ class Reply(Protocol):
     """A one-shot place where one task waits until another calls `set`."""
 
     def set(self) -> None:
-        """End the wait. To be called once, in the thread of the loop; waiting may not have begun."""
+        """End the wait. To be called once, in the loop's thread; waiting may not have begun."""
         ...
 
     def wait(self, abandon: Callable[[], bool]) -> Awaitable[Any]:

@@ -415,7 +415,7 @@ class Pipeline:
         except BaseException as exc:
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
             if cancelled is not None:
-                raise cancelled
+                raise cancelled from None
         finally:
             current_frame.reset(frame)
             if goes:

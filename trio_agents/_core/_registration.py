@@ -1,4 +1,4 @@
-"""What a runtime knows of an agent type: how its agents are made, and the limits they live under."""
+"""What a runtime knows of an agent type: how its agents are made, and under which limits."""
 
 from __future__ import annotations
 
@@ -198,8 +198,8 @@ def _check_takes_no_arguments(factory: Callable[..., object], type: str) -> None
     if required:
         raise TypeError(
             f"the factory of agent type {type!r} is called without arguments, but "
-            f"{', '.join(required)} must be given: wrap it, for example in a lambda; runtime and id "
-            "are in AgentInstantiationContext"
+            f"{', '.join(required)} must be given: wrap it, in a lambda say; runtime and id are in "
+            "AgentInstantiationContext"
         )
 
 

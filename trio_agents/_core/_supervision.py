@@ -5,8 +5,8 @@ waiting, so the application's policy decides:
 
 - ``ignore_unhandled_exceptions=True``: it is logged, with its traceback, and that is all.
 - ``ignore_unhandled_exceptions=False``: it is kept, and the next `stop`, `stop_when_idle`,
-  `stop_when`, `process_next`, `close` or the end of the runtime's block raises all that were kept as
-  one exception group.
+  `stop_when`, `process_next`, `close` or the end of the runtime's block raises all that were kept
+  as one exception group.
 - A `KeyboardInterrupt` or `SystemExit` means the program, not the message: it ends the runtime's
   block at once. Other exceptions that are no `Exception` are always kept.
 """

@@ -1,23 +1,25 @@
 """The run queue and the workers that empty it.
 
-The run queue is one memory channel for the whole runtime, in the order of submission. A worker is a
-task in the runtime's nursery. It takes the next envelope and carries it through: it is the handler's
-task for that long, and takes another envelope afterwards. Whoever takes an envelope begins its
-handler in the same step of the scheduler, so handlers begin in the order of the queue, whatever
-order the scheduler prefers: that is why there is one queue and not one for each agent. (A task for
-each message, or a reader for each agent, would begin in the order in which trio shuffles them.)
+The run queue is one memory channel for the whole runtime, in the order of submission. A worker is
+a task in the runtime's nursery. It takes the next envelope and carries it through: it is the
+handler's task for that long, and takes another envelope afterwards. Whoever takes an envelope
+begins its handler in the same step of the scheduler, so handlers begin in the order of the queue,
+whatever order the scheduler prefers: that is why there is one queue and not one for each agent. (A
+task for each message, or a reader for each agent, would begin in the order in which trio shuffles
+them.)
 
 For the same reason nobody waits in `receive()`: a memory channel hands a value to a waiting reader
 *before* that reader runs, and another worker could begin a later message first. A worker without
 work *rests*; one that is woken looks at the queue when it runs.
 
-How many workers there are follows the handlers that wait. Whoever puts something in the queue, or is
-about to run a handler while there is more, sends a *scout*: it wakes a resting worker, or starts
+How many workers there are follows the handlers that wait. Whoever puts something in the queue, or
+is about to run a handler while there is more, sends a *scout*: it wakes a resting worker, or starts
 one, unless a scout is under way already. If the handler returns without waiting, its worker just
-goes on, so a burst of ten thousand quick messages costs one scout; if it waits, the scout takes over.
+goes on, so a burst of ten thousand quick messages costs one scout; if it waits, the scout takes
+over.
 
-A worker ends, and another takes its place, when its cancel scope was used, and when a handler left a
-context variable changed: the next message must find nothing of the one before.
+A worker ends, and another takes its place, when its cancel scope was used, and when a handler left
+a context variable changed: the next message must find nothing of the one before.
 """
 
 from __future__ import annotations
@@ -92,6 +94,11 @@ class Workers:
             self._wake()
         if (self._front or self._queued) and not self._scouts:
             self._wake()
+
+    @property
+    def are_open(self) -> bool:
+        """Whether there is a nursery for workers."""
+        return self._nursery is not None
 
     @property
     def is_empty(self) -> bool:

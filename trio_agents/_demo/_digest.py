@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Final
 
 from ._analysis import Sentence, Term, score
-from ._messages import Compose, Finding, Overview, Skipped
+from ._messages import Compose, Finding, Overview, Skipped, counted
 from ._text import CODE_SPAN
 
 __all__ = ["choose_sentences", "compose", "escape", "quoted"]
@@ -34,13 +34,13 @@ def compose(overview: Overview, request: Compose) -> Iterator[str]:
     """Give the digest piece by piece. Some are empty: between two pieces others may have a turn."""
     findings, spread = overview.findings, overview.spread
     read = len(findings)
-    yield f"# Digest of {_number(read, 'document')}\n\n"
+    yield f"# Digest of {counted(read, 'document')}\n\n"
     if request.interrupted:
         missing = request.documents - read - len(overview.skipped)
-        yield f"> **Partial:** interrupted with {_number(missing, 'document')} to go.\n\n"
+        yield f"> **Partial:** interrupted with {counted(missing, 'document')} to go.\n\n"
     total = sum(finding.analysis.words for finding in findings)
-    skipped = f"; {_number(len(overview.skipped), 'file')} skipped" if overview.skipped else ""
-    yield f"{_number(total, 'word')}{skipped}.\n"
+    skipped = f"; {counted(len(overview.skipped), 'file')} skipped" if overview.skipped else ""
+    yield f"{counted(total, 'word')}{skipped}.\n"
     if read > 1:
         yield from _common_terms(findings, spread)
     close = yield from _neighbours(findings, spread)
@@ -84,7 +84,7 @@ def _section(
     name = quoted(finding.name)
     title = escape(analysis.title) if analysis.title else name
     lines = [f"\n## {title}\n"]
-    about = f"{_number(analysis.words, 'word')}, {_number(analysis.sentences, 'sentence')}"
+    about = f"{counted(analysis.words, 'word')}, {counted(analysis.sentences, 'sentence')}"
     lines.append(f"{name}: {about if analysis.words else 'no words'}{finding.cut}.\n")
     weights = {
         term: _weight(entry, spread.get(term, 1), documents)
@@ -173,10 +173,6 @@ def _skipped(skipped: Sequence[Skipped]) -> Iterator[str]:
         yield "\n## Skipped\n\n"
     for one in skipped:
         yield f"- {quoted(one.name)}: {escape(one.reason)}\n"
-
-
-def _number(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 _SPECIAL: Final = re.compile(r"[\\*\[\]<>|`]|(?<!\w)_|_(?!\w)|^#|&(?=#?\w+;)")

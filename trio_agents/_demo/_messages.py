@@ -7,7 +7,16 @@ from dataclasses import dataclass
 
 from ._analysis import Analysis
 
-__all__ = ["Compose", "Digest", "Document", "Finding", "GetOverview", "Overview", "Skipped"]
+__all__ = [
+    "Compose",
+    "Digest",
+    "Document",
+    "Finding",
+    "GetOverview",
+    "Overview",
+    "Skipped",
+    "counted",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Finding:
 
     def __str__(self) -> str:
         known = ", unchanged" if self.remembered else ""
-        return f"{self.name} has {self.analysis.words} words{known}"
+        return f"{self.name} has {counted(self.analysis.words, 'word')}{known}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +95,7 @@ class Overview:
     spread: Mapping[str, int]
 
     def __str__(self) -> str:
-        documents = "document" if len(self.findings) == 1 else "documents"
-        return f"{len(self.findings)} {documents} read, {len(self.skipped)} skipped"
+        return f"{counted(len(self.findings), 'document')} read, {len(self.skipped)} skipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,4 +123,9 @@ class Digest:
     markdown: str
 
     def __str__(self) -> str:
-        return f"the digest, {self.markdown.count(chr(10))} lines"
+        return f"the digest, {counted(self.markdown.count(chr(10)), 'line')}"
+
+
+def counted(number: int, what: str) -> str:
+    """Say how many there are of something."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

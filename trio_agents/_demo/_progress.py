@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from ._app import Listener
-from ._messages import Finding, Skipped
+from ._messages import Finding, Skipped, counted
 from ._watching import Counts
 
 __all__ = ["open_display", "summary"]
@@ -57,7 +57,7 @@ class Lines:
         """Say how much there is to do."""
         self._total, self._counts = documents, counts
         if documents:
-            self._write(f"Reading {documents} documents, {concurrency} at a time.")
+            self._write(f"Reading {counted(documents, 'document')}, {concurrency:,} at a time.")
 
     def done_with(self, what: Finding | Skipped) -> None:
         """Report what is skipped, and each tenth of the documents."""
@@ -65,7 +65,7 @@ class Lines:
             self._write(f"Skipped {what.name}: {what.reason}.")
         done = self._counts.read + self._counts.skipped
         if done * PARTS // self._total > (done - 1) * PARTS // self._total:
-            self._write(f"{done} of {self._total} documents.")
+            self._write(f"{done:,} of {counted(self._total, 'document')}.")
 
     def _write(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -105,10 +105,9 @@ class Live:
 
 def summary(counts: Counts) -> str:
     """Say in one line what was done."""
-    documents = "document" if counts.read == 1 else "documents"
-    remembered = f" ({counts.remembered} unchanged)" if counts.remembered else ""
+    remembered = f" ({counts.remembered:,} unchanged)" if counts.remembered else ""
     return (
-        f"Read {counts.read} {documents}{remembered}, skipped {counts.skipped}; "
-        f"{counts.messages} messages: {counts.published} published, {counts.sent} sent, "
+        f"Read {counted(counts.read, 'document')}{remembered}, skipped {counts.skipped:,}; "
+        f"{counted(counts.messages, 'message')}: {counts.published} published, {counts.sent} sent, "
         f"{counts.answered} answered."
     )

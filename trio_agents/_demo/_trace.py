@@ -13,6 +13,7 @@ from typing import Final
 
 from trio_agents import AgentId, TopicId
 
+from ._messages import counted
 from ._shelf import name_in_source
 from ._watching import Exchange
 
@@ -34,7 +35,6 @@ def as_text(exchanges: Sequence[Exchange]) -> str:
 def as_mermaid(exchanges: Sequence[Exchange]) -> str:
     """Give a sequence diagram. Of many documents it shows the first, and says how many more."""
     drawn: list[Exchange] = []
-    left_out: list[Exchange] = []
     documents = 0
     others: list[Exchange] = []
     for about, group in groupby(in_order(exchanges), key=lambda one: one.about):
@@ -42,7 +42,8 @@ def as_mermaid(exchanges: Sequence[Exchange]) -> str:
             others += group
         else:
             documents += 1
-            (drawn if documents <= DRAWN_DOCUMENTS else left_out).extend(group)
+            if documents <= DRAWN_DOCUMENTS:
+                drawn += group
     participants = {
         who: f"p{number}"
         for number, who in enumerate(
@@ -56,13 +57,13 @@ def as_mermaid(exchanges: Sequence[Exchange]) -> str:
     lines = ["sequenceDiagram"]
     lines += [f"participant {id} as {_escape(_name(who))}" for who, id in participants.items()]
     lines += [_arrow(one, participants) for one in drawn]
-    if left_out:
-        rest = f"{documents - DRAWN_DOCUMENTS} more documents, {len(left_out)} messages"
-        lines.append(_note(f"{rest}: not drawn", participants))
+    if documents > DRAWN_DOCUMENTS:
+        rest = counted(documents - DRAWN_DOCUMENTS, "more document")
+        lines.append(_note(f"{rest}, not drawn", participants))
     lines += [_arrow(one, participants) for one in others[:DRAWN_OTHERS]]
     if len(others) > DRAWN_OTHERS:
-        rest = f"{len(others) - DRAWN_OTHERS} more messages: not drawn"
-        lines.append(_note(rest, participants))
+        rest = counted(len(others) - DRAWN_OTHERS, "more message")
+        lines.append(_note(f"{rest}, not drawn", participants))
     return "\n    ".join(lines) + "\n"
 
 
@@ -84,18 +85,19 @@ Participants = dict[AgentId | TopicId | None, str]
 
 def _arrow(one: Exchange, participants: Participants) -> str:
     arrow = f"{participants[one.sender]}{_ARROWS[one.verb]}{participants[one.recipient]}"
-    return f"{arrow}: {_escape(one.what)}"
+    return f"{arrow}: {_escape(one.what, plain=':?!')}"
 
 
 def _note(text: str, participants: Participants) -> str:
     return f"Note over {next(iter(participants.values()))}: {_escape(text)}"
 
 
-def _escape(text: str) -> str:
+def _escape(text: str, plain: str = "") -> str:
     """Write *text* so that Mermaid takes nothing in it for a sign of its own."""
     shown = text if len(text) <= 120 else f"{text[:119]}…"
     coded = "".join(
-        one if one.isalnum() or one in " ()/.,-_…" else f"#{ord(one)};" for one in shown
+        one if one.isalnum() or one in " ()/._-…" or one in plain else f"#{ord(one)};"
+        for one in shown
     )
     # Mermaid takes the word "end" for the end of a block, wherever it stands.
     return coded.replace("end", "e#110;d").replace("End", "E#110;d").replace("END", "E#78;D")

@@ -12,7 +12,19 @@ from typing import Any, ClassVar
 import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, wait_task_rescheduled
 
-from .._core import _activation, _intake, _ledger, _pipeline, _reaper, _room, _runtime, _workers
+from .._core import (
+    _activation,
+    _admission,
+    _gate,
+    _intake,
+    _ledger,
+    _pipeline,
+    _reaper,
+    _residents,
+    _room,
+    _runtime,
+    _workers,
+)
 from .._sansio._cancellation import Home, home_finders
 
 __all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
@@ -44,10 +56,10 @@ class TrioReply:
         Not a coroutine function, but one frame less: await what it returns, at once.
         """
         if self._is_set:
-            return trio.lowlevel.cancel_shielded_checkpoint()
+            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105  # the caller does
         self._task = current_task()
         self._abandon = abandon
-        return wait_task_rescheduled(self._abort)
+        return wait_task_rescheduled(self._abort)  # noqa: ASYNC105
 
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         # Giving up settles the message, which calls `set`: it must not find us here.
@@ -131,7 +143,19 @@ def let_interrupts_wait() -> None:
     factories and everything else that the core calls through `handle` and `call_user` may be
     interrupted as in any trio program.
     """
-    for module in (_activation, _intake, _ledger, _pipeline, _reaper, _room, _runtime, _workers):
+    for module in (
+        _activation,
+        _admission,
+        _gate,
+        _intake,
+        _ledger,
+        _pipeline,
+        _reaper,
+        _residents,
+        _room,
+        _runtime,
+        _workers,
+    ):
         for function in functions_of(module):
             trio.lowlevel.enable_ki_protection(function)
     for function in (_pipeline.handle, _pipeline.call_user, _runtime.is_true):

@@ -28,8 +28,8 @@ class InterventionHandler(Protocol):
     `DropMessage` drops it; None is a mistake, warned of and taken as "no change". An exception ends
     the message: a request fails with it, a publication's failure goes to the runtime's policy.
 
-    A handler may wait: messages that must stay in order behind this one wait with it, others do not.
-    It may send and publish.
+    A handler may wait: messages that must stay in order behind this one wait with it, others do
+    not. It may send and publish.
     """
 
     async def on_send(
@@ -41,7 +41,7 @@ class InterventionHandler(Protocol):
     async def on_publish(
         self, message: Any, *, message_context: MessageContext
     ) -> Any | type[DropMessage]:
-        """See a publication, once, before it is handed to its recipients, even if there are none."""
+        """See a publication, once, before its recipients get it, even if there are none."""
         ...
 
     async def on_response(

@@ -1,0 +1,178 @@
+"""The gate: whether messages pass now, and what is done with those that do not.
+
+A runtime is stopped, started, or on its way between the two; while it is started somebody may hold
+the messages up to look at the agents' states. All of that is decided here, and asked here by those
+who take messages in. What may not pass waits in the intake, or is refused where it would wait for
+ever.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from .._sansio._contexts import current_frame
+from .._sansio._errors import UndeliverableException
+from ._envelope import (
+    QUEUED,
+    SETTLED,
+    UNDELIVERABLE,
+    Envelope,
+    Errand,
+    Farewell,
+    Look,
+    Publication,
+    Request,
+)
+from ._intake import Intake
+
+if TYPE_CHECKING:
+    from ._loop import EventLoop
+    from ._pipeline import Pipeline
+
+__all__ = ["Gate", "State", "is_inside"]
+
+
+class State(enum.Enum):
+    STOPPED = "stopped"
+    STARTED = "started"
+    STOPPING = "stopping"
+
+
+class Gate:
+    """Lets messages of one runtime pass, keeps them, or refuses them."""
+
+    def __init__(self, loop: EventLoop, pipeline: Pipeline) -> None:
+        self.state = State.STOPPED
+        # Invariant: flowing <=> started, and nobody holds the messages up.
+        self.flowing = False
+        self.ending = False  # the block is being left, and cancels
+        self.intake = Intake(loop)
+        self.errands: set[Envelope] = set()  # agents that are being made outside of workers
+        self._holds = 0  # how many look at the agents' states, or wait to
+        self._looking = False  # one of them does
+        self._pipeline = pipeline
+        self._ledger = pipeline.ledger
+        self._workers = pipeline.workers
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody looks at the agents' states, or waits to."""
+        return self._holds > 0
+
+    def close(self, state: State) -> None:
+        """Let nothing pass from now on."""
+        self.state = state
+        self.flowing = False
+
+    def cancel_running(self, reason: str) -> None:
+        """Cancel the handlers, and the tokens that work outside of our event loop may know."""
+        for worker in tuple(self._workers.at_work):
+            if worker.envelope is not None:
+                self._pipeline.cancel(worker.envelope, reason)
+
+    def fail_queued(self, reason: str) -> None:
+        # Again and again, because the end of one message lets in others that wait at the door.
+        while queued := self._drain():
+            for envelope in queued:
+                if envelope.stage is not QUEUED:
+                    continue
+                if isinstance(envelope, Publication):
+                    for delivery in envelope.deliveries or ():
+                        self._pipeline.void(delivery)
+                error = UndeliverableException(f"{envelope!r}: {reason}")
+                self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+
+    def _drain(self) -> list[Envelope]:
+        """Take out all that is queued, wherever it is."""
+        queued = self._workers.drain() + self.intake.drain()
+        for activation in tuple(self._pipeline.activations.values()):
+            queued += activation.drain()
+        return queued
+
+    def open(self) -> None:
+        """Let messages through, if nothing speaks against it; first those that have waited."""
+        if self.state is State.STARTED and not self._holds:
+            for envelope in self.intake.drain():
+                self._workers.submit(envelope)
+            self.flowing = True
+
+    def is_idle(self) -> bool:
+        """Whether nothing that was accepted is unfinished."""
+        return self._ledger.pending == 0
+
+    def nothing_runs(self) -> bool:
+        """Whether no message is being worked on, or about to be."""
+        return self._ledger.running == 0 and self._workers.is_empty
+
+    def check_outside_handlers(self, name: str) -> None:
+        """Refuse a call that would wait for the handler that makes it.
+
+        Raises:
+            RuntimeError: it says what to do instead.
+        """
+        frame = current_frame.get()
+        if not isinstance(frame, Envelope) or frame.stage is SETTLED:
+            return
+        # A handler of another runtime may well use this one, if none of ours waits for it.
+        ours = {worker.envelope for worker in self._workers.at_work} | self.errands
+        for envelope in (frame, *frame.ancestors()):
+            if envelope in ours:
+                raise RuntimeError(
+                    f"{name}() waits for running handlers and was called by one "
+                    f"({envelope.recipient}): set an event there, and call it from a task outside "
+                    "that waits for the event"
+                )
+
+    def refusal(self, envelope: Envelope) -> UndeliverableException | None:
+        """Why a message is not taken in now, if it is not. A sender would wait for a next start."""
+        if not isinstance(envelope, Request):
+            return None
+        if self.state is State.STOPPING or self.ending:
+            return UndeliverableException(f"{envelope!r}: the runtime is being stopped")
+        stopped = self.state is State.STOPPED
+        for caller in envelope.ancestors():
+            if isinstance(caller, Farewell) and stopped:
+                return UndeliverableException(
+                    f"{envelope!r}: {caller.recipient} is being closed, and the runtime is not "
+                    "started"
+                )
+            made = isinstance(caller, Errand) and stopped and self._looking
+            if made or isinstance(caller, Look):
+                return UndeliverableException(
+                    f"{envelope!r}: the state of {caller.recipient} is being saved or loaded, and "
+                    "nothing is handled meanwhile"
+                )
+        return None
+
+    @asynccontextmanager
+    async def held(self) -> AsyncGenerator[None, None]:
+        """Hold messages up, and wait until every agent is between two messages, and ours alone."""
+        with self._holding():
+            await self._ledger.wait_until(self._can_look)
+            self._looking = True
+            try:
+                yield
+            finally:
+                self._looking = False
+
+    def _can_look(self) -> bool:
+        return self.nothing_runs() and not self.errands and not self._looking
+
+    @contextmanager
+    def _holding(self) -> Generator[None, None, None]:
+        self._holds += 1
+        self.flowing = False
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            self.open()
+            self._ledger.look()
+
+
+def is_inside(envelope: Envelope) -> bool:
+    """Whether a handler that still runs has submitted it."""
+    return envelope.parent is not None and envelope.parent.stage is not SETTLED
