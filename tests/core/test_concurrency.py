@@ -708,7 +708,9 @@ async def test_a_reentrant_request_finds_room_in_a_full_mailbox(autojump_clock: 
         nursery.start_soon(outcomes.send, 0, ask(B, ask(A, lambda a, c: 42), after=1), A)
         await wait_all_tasks_blocked()
         nursery.start_soon(outcomes.send, 1, nothing, A)
+        await wait_all_tasks_blocked()
         await drain(runtime)
+        await wait_all_tasks_blocked()  # the senders have their replies
         assert outcomes.results == {0: 42, 1: None}
         check_idle(runtime)
 

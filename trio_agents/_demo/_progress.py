@@ -108,6 +108,6 @@ def summary(counts: Counts) -> str:
     remembered = f" ({counts.remembered:,} unchanged)" if counts.remembered else ""
     return (
         f"Read {counted(counts.read, 'document')}{remembered}, skipped {counts.skipped:,}; "
-        f"{counted(counts.messages, 'message')}: {counts.published} published, {counts.sent} sent, "
-        f"{counts.answered} answered."
+        f"{counted(counts.messages, 'message')}: {counts.published:,} published, "
+        f"{counts.sent:,} sent, {counts.answered:,} answered."
     )

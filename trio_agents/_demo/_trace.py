@@ -85,7 +85,7 @@ Participants = dict[AgentId | TopicId | None, str]
 
 def _arrow(one: Exchange, participants: Participants) -> str:
     arrow = f"{participants[one.sender]}{_ARROWS[one.verb]}{participants[one.recipient]}"
-    return f"{arrow}: {_escape(one.what, plain=':?!')}"
+    return f"{arrow}: {_escape(one.what, plain=',:?!')}"
 
 
 def _note(text: str, participants: Participants) -> str:
