@@ -1,6 +1,5 @@
 """How agents come and go: one factory call for each id, instances, deactivation, idle agents."""
 
-# ruff: noqa: PT012  (what leaves a block is seen around the block)
 
 from __future__ import annotations
 

@@ -1039,6 +1039,56 @@ async def test_ten_thousand_in_flight_settle_after_one_cancellation(
         check_ledger(runtime, cancelled=10_000)
 
 
+# --- what hypothesis has found
+
+
+# RT-11, ST-02
+@pytest.mark.parametrize("waits_already", [True, False])
+async def test_a_stop_does_not_wait_for_a_handler_that_waits_for_room(waits_already: bool) -> None:
+    """Nothing makes room while messages do not flow."""
+    go = trio.Event()
+
+    async def publish(agent: Actor, ctx: MessageContext) -> str:
+        await go.wait()
+        for _ in range(3):
+            await agent.publish_message(answer, NEWS)
+        return "published"
+
+    async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+        await runtime.register_factory("actor", Actor)
+        await runtime.register_factory("full", Actor, max_concurrency=1, mailbox_size=1)
+        await runtime.add_subscription(TypeSubscription("news", "full"))
+        runtime.start()
+        scope = trio.CancelScope()
+
+        @nursery.start_soon
+        async def occupy() -> None:
+            with scope:
+                await runtime.send_message(Handler(), AgentId("full", "a"))
+
+        results: list[str] = []
+
+        @nursery.start_soon
+        async def send() -> None:
+            results.append(await runtime.send_message(publish, B))
+
+        await wait_all_tasks_blocked()
+        if waits_already:
+            go.set()
+            await wait_all_tasks_blocked()
+        nursery.start_soon(runtime.stop)
+        await wait_all_tasks_blocked()
+        go.set()
+        await wait_all_tasks_blocked()
+        assert results == ["published"]
+        scope.cancel()
+        await wait_all_tasks_blocked()
+        assert not runtime.is_started()
+        runtime.start()
+        await runtime.stop_when_idle()
+        assert runtime.statistics().pending == 0
+
+
 # --- any scenario
 
 

@@ -224,6 +224,9 @@ class Message:
     asked: bool = False  # sent by an intervention handler
     begun: list[AgentId] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        return f"<message {self.number}, chain {' -> '.join(map(str, self.chain))}>"
+
 
 class World:
     """The model: what has been submitted, what runs, who is alive; and what may not be."""
@@ -382,6 +385,7 @@ class Intervene(DefaultInterventionHandler):
         if job.on_way == "ask" and not message.asked:
             inner = world.submit(Job())
             inner.asked = True
+            inner.chain = message.chain
             await world.send(inner, job.ask)
         return message
 

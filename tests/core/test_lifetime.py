@@ -1,6 +1,5 @@
 """The block, and start, stop and process_next inside it: when messages are handled and when not."""
 
-# ruff: noqa: PT012  (what leaves a block is seen around the block)
 
 from __future__ import annotations
 

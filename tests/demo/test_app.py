@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -271,6 +272,24 @@ async def test_a_foreign_or_damaged_state_file_is_refused(
         await digest_of(listener, document, state_file=str(state))
     assert "delete the file to begin afresh" in str(caught.value)
     assert state.read_bytes() == before
+
+
+async def test_a_state_that_was_not_written_to_its_end_leaves_the_old_one(
+    make_folder: MakeFolder, listener: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state = make_folder(3), tmp_path / "state.json"
+    await digest_of(listener, folder, state_file=str(state))
+    before = state.read_bytes()
+
+    def fail(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    (folder / "new.md").write_text("This was not there.")
+    result = await digest_of(listener, folder, state_file=str(state))
+    assert result.unsaved == "No space left on device"
+    assert state.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["documents", "state.json"]
 
 
 async def test_a_folder_in_place_of_the_state_file_is_refused(

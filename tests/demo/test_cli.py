@@ -16,7 +16,8 @@ import pytest
 
 import trio_agents
 
-DIGEST = [sys.executable, "-m", "trio_agents._cli", "demo", "digest"]
+# -P: the package that is installed, and not what lies in the current folder.
+DIGEST = [sys.executable, "-P", "-m", "trio_agents._cli", "demo", "digest"]
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals, links or terminals")
 
 
@@ -35,7 +36,7 @@ def run(
 
 
 def cli(*args: str) -> subprocess.CompletedProcess[str]:
-    return run(*args, command=DIGEST[:3])
+    return run(*args, command=DIGEST[:4])
 
 
 # --- what there is
@@ -58,7 +59,7 @@ def test_a_shell_can_complete_commands_and_options() -> None:
     def complete(words: str, number: int) -> str:
         variables = {"COMP_WORDS": words, "COMP_CWORD": str(number)}
         env = {"_TRIO_AGENTS_COMPLETE": "bash_complete", **variables}
-        return run(command=DIGEST[:3], env=env).stdout
+        return run(command=DIGEST[:4], env=env).stdout
 
     assert "demo" in complete("trio-agents ", 1)
     assert "digest" in complete("trio-agents demo ", 2)
@@ -310,3 +311,15 @@ def test_help_does_not_import_the_demo() -> None:
         "print([n for n in sys.modules if n == 'rich' or '_demo' in n])"
     )
     assert run(command=[sys.executable, "-c", code]).stdout == "[]\n"
+
+
+# --- the page about it
+
+
+def test_what_the_page_shows_is_what_comes_out() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "demo.md").read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- output: \w+ -->\n```\w+\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 3
+    output = run("--trace").stdout
+    for block in shown:
+        assert block in output

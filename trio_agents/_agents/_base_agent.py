@@ -418,7 +418,8 @@ async def register_type(
             added.append(subscription)
     except BaseException:
         for subscription in added:
-            await runtime.remove_subscription(subscription.id)
+            # None of our runtimes waits here. One that does may leave some behind when cancelled.
+            await runtime.remove_subscription(subscription.id)  # noqa: ASYNC102
         raise
     return registered
 

@@ -672,8 +672,9 @@ def split_cancelled(
     """Part an exception into what is the event loop's cancellation, and what is an error."""
     if isinstance(exc, cancelled):
         return exc, None
-    if isinstance(exc, BaseExceptionGroup):
-        found, rest = cast("BaseExceptionGroup[BaseException]", exc).split(cancelled)
-        if found is not None:
-            return found, rest
-    return None, exc  # the very object: `split` makes a new group all the same
+    if not isinstance(exc, BaseExceptionGroup):
+        return None, exc
+    group = cast("BaseExceptionGroup[BaseException]", exc)
+    found, rest = group.split(cancelled)
+    # Without a cancellation it is the very object: `split` makes a new group all the same.
+    return (None, group) if found is None else (found, rest)

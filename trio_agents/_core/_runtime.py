@@ -552,8 +552,9 @@ class Runtime:
                 self._pipeline.link_token(publication, publication.token)
             return
         await self._admission.admit(publication, None)
-        # Whoever holds messages up waits for the handlers that run: these do not wait for room.
-        if publication.outside and not (self._gate.is_held and is_inside(publication)):
+        # Whoever stops messages, or holds them up, waits for the handlers that run. So these do not
+        # wait for room that is not made meanwhile.
+        if publication.outside and (self._gate.flowing or not is_inside(publication)):
             await self._admission.wait_for_places(publication)
 
     # --- registration

@@ -156,7 +156,7 @@ class Workers:
         ledger = self._ledger
         carry = self._carry
         receive_nowait = self._receive.receive_nowait
-        envelope: Envelope | None
+        envelope: Envelope
         streak = 0
         self._scouts -= 1
         scope = self._loop.CancelScope()
@@ -174,7 +174,6 @@ class Workers:
                         if len(self._resting) >= MAX_RESTING:
                             return
                         streak = 0
-                        envelope = None  # at rest it keeps nothing of what it had
                         reply = self._loop.Reply()
                         self._resting.append(reply)
                         try:
@@ -188,6 +187,7 @@ class Workers:
                         self._scouts -= 1
                         continue
                     if envelope.stage is SETTLED:  # cancelled while it was queued
+                        del envelope
                         ledger.look()
                         continue
                     if (front or self._queued) and not self._scouts:
@@ -203,6 +203,7 @@ class Workers:
                         ledger.running -= 1
                         if ledger.watches:
                             ledger.look()
+                    del envelope  # at rest a worker keeps nothing of what it had
                     if not fit:
                         return
                     streak += 1

@@ -89,7 +89,8 @@ class CancellationToken:
         for callback, home in links.values():
             try:
                 _call(callback, home)
-            except BaseException as exc:  # not even Ctrl-C may spare the rest; raised below
+            # Not even Ctrl-C may spare the rest; it is raised below.
+            except BaseException as exc:  # noqa: ASYNC103
                 failures.append(exc)
         if len(failures) == 1:
             raise failures[0]
