@@ -550,6 +550,65 @@ def test_a_circle_through_a_factory_and_a_handler_is_refused() -> None:
     under_seeds(main)
 
 
+# --- circles through the closing of an agent
+
+
+def test_a_circle_through_an_agent_that_is_to_be_closed_is_refused() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await open_doers(runtime)
+            await open_doers(runtime, type="one", max_concurrency=1)
+            one = AgentId("one", "x")
+            outcomes = Outcomes(runtime)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outcomes.send, 0, ask(one, after=1), A)
+                nursery.start_soon(outcomes.send, 1, ask(A, after=2), one)
+                await trio.sleep(0.5)
+                nursery.start_soon(runtime.deactivate, A)
+            (refused,) = outcomes.deadlocks
+            assert "doer/a -> one/x -> doer/a" in refused
+            assert outcomes.results == {0: None}
+            check_idle(runtime)
+
+    under_seeds(main)
+
+
+def test_a_handler_that_would_close_who_waits_for_it_is_refused() -> None:
+    async def main(first: float) -> None:
+        async with open_runtime() as runtime:
+            await open_doers(runtime)
+            await open_doers(runtime, type="one", max_concurrency=1)
+            one = AgentId("one", "x")
+            outcomes = Outcomes(runtime)
+
+            async def close_a(agent: Doer, ctx: MessageContext) -> None:
+                await trio.sleep(2)
+                await runtime.deactivate(A)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outcomes.send, 0, close_a, one)
+                nursery.start_soon(outcomes.send, 1, ask(one, after=first), A)
+            assert len(outcomes.deadlocks) == 1
+            check_idle(runtime)
+
+    for first in (1, 3):
+        under_seeds(lambda first=first: main(first), seeds=5)
+
+
+async def test_a_handler_may_close_another_agent_that_is_busy(autojump_clock: object) -> None:
+    async def close_a(agent: Doer, ctx: MessageContext) -> str:
+        await runtime.deactivate(A)
+        return "closed"
+
+    async with open_runtime() as runtime:
+        await open_doers(runtime, max_concurrency=1)
+        await runtime.publish_message(ask(C, wait(5)), TO_A)
+        await wait_all_tasks_blocked()
+        assert await runtime.send_message(close_a, B) == "closed"
+        assert trio.current_time() == 5
+        check_idle(runtime)
+
+
 async def test_a_factory_may_wait_for_other_agents(autojump_clock: object) -> None:
     async with open_runtime() as runtime:
 

@@ -21,7 +21,7 @@ published them waits until they are inside.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ._envelope import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId
     from ._loop import EventLoop, ReceiveChannel, SendChannel
     from ._registration import Registration
+    from ._workers import Workers
 
 __all__ = ["Activation"]
 
@@ -51,10 +52,10 @@ class Activation:
         "_line",
         "_loop",
         "_mailbox",
-        "_push",
         "_turn",
         "_urgent",
         "_waiting",
+        "_workers",
         "agent",
         "closing",
         "head",
@@ -75,7 +76,7 @@ class Activation:
         id: AgentId,
         registration: Registration,
         loop: EventLoop,
-        push: Callable[[Envelope], None],
+        workers: Workers,
     ) -> None:
         self.id = id
         self.registration = registration
@@ -93,7 +94,7 @@ class Activation:
         self.head: Envelope | None = None  # the first in the mailbox, taken out to look at it
         self.idle_since = 0.0
         self._loop = loop
-        self._push = push
+        self._workers = workers
         self._mailbox: tuple[SendChannel, ReceiveChannel] | None = None
         self._waiting = 0
         self._turn = 0
@@ -146,8 +147,12 @@ class Activation:
             yield (self.starter,), 1
         if isinstance(envelope, Errand) or self._is_inside(envelope):
             return
-        if self.runners and not self._has_room:  # reentrant ones run beside the limit, but count
-            yield self.runners, 1 if self.limit is None or self.closing is not None else self.limit
+        if self.closing is not None and self.closing is not envelope:
+            yield (self.closing,), 1
+        if self.closing is not None or isinstance(envelope, Farewell):
+            yield from (((running,), 1) for running in self._workers.handling(self))
+        elif self.runners and self.limit is not None and self.running >= self.limit:
+            yield self.runners, self.limit  # reentrant ones run beside the limit, but count
         if self._held and not self.is_reentrant(envelope):
             for held in self._held:
                 if held.turn < envelope.turn:
@@ -206,7 +211,7 @@ class Activation:
             self._let_out(first)
         if self.closing is not None and not self.running and not self.closing.cleared:
             self.closing.cleared = True
-            self._push(self.closing)
+            self._workers.push(self.closing)
 
     def drain(self) -> list[Envelope]:
         """Take out all that wait here, except what is with the intervention handlers."""
@@ -262,7 +267,7 @@ class Activation:
             self.starter = envelope
         envelope.cleared = True
         self.occupy(envelope)
-        self._push(envelope)
+        self._workers.push(envelope)
 
     def close_after(self, farewell: Farewell) -> None:
         """Close the agent when what was submitted before has been handled."""

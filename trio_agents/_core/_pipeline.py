@@ -107,7 +107,7 @@ class Pipeline:
         activation = self.activations.get(id)
         if activation is None:
             registration = self.registry.find(id)
-            activation = Activation(id, registration, self._loop, self.workers.push)
+            activation = Activation(id, registration, self._loop, self.workers)
             instance = registration.instances.get(id)
             if instance is not None:
                 activation.agent = instance

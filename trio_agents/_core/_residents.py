@@ -135,7 +135,14 @@ class Residents:
             await self._pipeline.close_agent(farewell, activation)
         else:
             self._workers.submit(farewell)
-            await reply.wait(lambda: farewell.give_up())
+            error = begin_waiting(farewell, activation)
+            if error is not None:
+                farewell.give_up()
+                raise error
+            try:
+                await reply.wait(lambda: farewell.give_up())
+            finally:
+                end_waiting(farewell)
         if farewell.error is not None:
             raise farewell.error
 

@@ -30,12 +30,14 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from ._envelope import (
+    RUNNING,
     SETTLED,
     TAKEN,
     Envelope,
 )
 
 if TYPE_CHECKING:
+    from ._activation import Activation
     from ._ledger import Ledger
     from ._loop import CancelScope, EventLoop, Nursery, Reply
 
@@ -99,6 +101,11 @@ class Workers:
     def are_open(self) -> bool:
         """Whether there is a nursery for workers."""
         return self._nursery is not None
+
+    def handling(self, activation: Activation) -> list[Envelope]:
+        """Give the messages that handlers of one agent are at work on."""
+        carried = [worker.envelope for worker in self.at_work if worker.envelope is not None]
+        return [e for e in carried if e.activation is activation and e.stage is RUNNING]
 
     @property
     def is_empty(self) -> bool:
