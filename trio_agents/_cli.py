@@ -128,11 +128,10 @@ def digest(
         record=trace is not None,
     )
     try:
-        result = _run(job)
-    except KeyboardInterrupt:
+        _report(_run(job), output=output, drawing=drawing, as_text=trace == "-")
+    except KeyboardInterrupt:  # the second Ctrl-C, or one that came when all had been read
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
-    _report(result, output=output, drawing=drawing, as_text=trace == "-")
 
 
 def _run(job: Job) -> Result:

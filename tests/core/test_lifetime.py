@@ -1455,3 +1455,23 @@ async def test_a_burst_of_handlers_that_never_wait_lets_other_tasks_run() -> Non
         await runtime.stop_when_idle()
         done = True
         assert turns > 10
+
+
+# GAP-14
+async def test_a_send_after_the_block_was_left_is_refused(autojump_clock: object) -> None:
+    runtime = await new_runtime()
+    async with runtime:
+        pass
+    with pytest.raises(UndeliverableException, match="block was left"):
+        await runtime.send_message(tell, A)
+
+
+async def test_a_send_is_taken_in_again_when_the_block_is_entered_again(
+    autojump_clock: object,
+) -> None:
+    runtime = await new_runtime()
+    async with runtime:
+        pass
+    async with runtime:
+        runtime.start()
+        assert await runtime.send_message(tell, A) == "I am actor/a"

@@ -48,7 +48,7 @@ class Gate:
         self.state = State.STOPPED
         # Invariant: flowing <=> started, and nobody holds the messages up.
         self.flowing = False
-        self.ending = False  # the block is being left, and cancels
+        self.ending = False  # the block is being left, and cancels, or has been left
         self.intake = Intake(loop)
         self.errands: set[Envelope] = set()  # agents that are being made outside of workers
         self._holds = 0  # how many look at the agents' states, or wait to
@@ -130,7 +130,9 @@ class Gate:
         """Why a message is not taken in now, if it is not. A sender would wait for a next start."""
         if not isinstance(envelope, Request):
             return None
-        if self.state is State.STOPPING or self.ending:
+        if self.ending:
+            return UndeliverableException(f"{envelope!r}: the runtime's block was left")
+        if self.state is State.STOPPING:
             return UndeliverableException(f"{envelope!r}: the runtime is being stopped")
         stopped = self.state is State.STOPPED
         for caller in envelope.ancestors():

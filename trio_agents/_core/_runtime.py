@@ -195,7 +195,6 @@ class Runtime:
         self._residents.reaper.close()
         self._gate.fail_queued(LEFT)
         failures = await self._residents.close_all()
-        self._gate.ending = False
         errors = [*self._crashes, *errors]
         if not errors:
             raise_failures(failures, self._supervisor.take())
