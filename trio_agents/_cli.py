@@ -110,8 +110,6 @@ def digest(
 
     Exit status: 0 done, 1 nothing could be read or written, 2 wrong usage, 130 after Ctrl-C.
     """
-    from ._demo._app import Job
-
     drawing = None if trace in (None, "-") else trace
     if drawing is not None and not drawing.endswith(".mmd"):
         raise click.BadParameter(f"{drawing} does not end in .mmd.", param_hint="'--trace'")
@@ -119,17 +117,19 @@ def digest(
         folder = Path(file or ".").parent
         if not folder.is_dir():
             raise click.BadParameter(f"There is no folder {folder}.", param_hint=f"'{option}'")
-    job = Job(
-        paths=paths,
-        concurrency=concurrency,
-        sentences=sentences,
-        state_file=resume,
-        leave_out=tuple(file for file in (output, resume, drawing) if file is not None),
-        record=trace is not None,
-    )
     try:
+        from ._demo._app import Job
+
+        job = Job(
+            paths=paths,
+            concurrency=concurrency,
+            sentences=sentences,
+            state_file=resume,
+            leave_out=tuple(file for file in (output, resume, drawing) if file is not None),
+            record=trace is not None,
+        )
         _report(_run(job), output=output, drawing=drawing, as_text=trace == "-")
-    except KeyboardInterrupt:  # the second Ctrl-C, or one that came when all had been read
+    except KeyboardInterrupt:  # a second Ctrl-C, or one before there was anything to give up
         click.echo("Interrupted.", err=True)
         sys.exit(INTERRUPTED)
 

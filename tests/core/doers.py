@@ -58,7 +58,7 @@ def note(log: list[Any], entry: Any, then: Act = nothing) -> Act:
 
 
 def wait(seconds: float) -> Act:
-    return lambda agent, ctx: trio.sleep(seconds)
+    return lambda agent, ctx: trio.sleep(seconds)  # noqa: ASYNC105  # the agent awaits it
 
 
 def wait_for(event: trio.Event) -> Act:

@@ -1,6 +1,5 @@
 """How agents come and go: one factory call for each id, instances, deactivation, idle agents."""
 
-
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""Limits: `max_concurrency`, `mailbox_size`, `max_pending`, and the deadlocks they may not bring."""
+"""Limits: `max_concurrency`, `mailbox_size`, `max_pending`, and the deadlocks they may not make."""
 
 from __future__ import annotations
 
@@ -425,9 +425,7 @@ def test_a_circle_that_a_cancellation_opens_lets_the_others_through() -> None:
         async with open_runtime() as runtime, trio.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1)
             outcomes = Outcomes(runtime)
-            nursery.start_soon(
-                lambda: outcomes.send(0, wait(1000), A, cancellation_token=token)
-            )
+            nursery.start_soon(lambda: outcomes.send(0, wait(1000), A, cancellation_token=token))
             await wait_all_tasks_blocked()
             for number in range(1, 5):
                 nursery.start_soon(outcomes.send, number, ask(A), B)

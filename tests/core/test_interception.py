@@ -33,7 +33,6 @@ from trio_agents.exceptions import (
 )
 
 from .doers import (
-    Act,
     Doer,
     check_idle,
     make_slowly,
@@ -344,7 +343,7 @@ async def test_none_is_a_warning_and_no_change(autojump_clock: object, how: str)
         handlers, on_way = [Replies(lambda reply: None)], None
     async with open_runtime(intervention_handlers=handlers) as runtime:
         heard = await open_listeners(runtime)
-        with pytest.warns(RuntimeWarning, match=r"(Intervene|Replies) returned None"):
+        with pytest.warns(RuntimeWarning, match=r"(Intervene|Replies) returned None"):  # noqa: PT031
             if how == "publish":
                 await runtime.publish_message(Note("x", on_way), TO_A)
                 await runtime.stop_when_idle()
@@ -898,7 +897,8 @@ async def test_what_a_handler_does_to_context_variables_stays_its_own(
         await open_listeners(runtime)
         for _ in range(3):
             await runtime.send_message(Note("x", touch), A)
-            await runtime.send_message(note(seen, "handler", lambda a, c: seen.append(variable.get())), A)
+            look = note(seen, "handler", lambda a, c: seen.append(variable.get()))
+            await runtime.send_message(look, A)
     assert set(seen) == {"untouched", "handler"}
 
 

@@ -3,7 +3,8 @@
 A program is data, made by hypothesis: the limits of a runtime, the order of trio's tasks, and steps
 from outside. What handlers and intervention handlers do is written in the messages. Each program
 runs in a trio run of its own, on a clock that jumps. The `World` keeps a history of what
-applications can see and checks it as it goes; the ledger is looked at after every step of every task.
+applications can see and checks it as it goes; the ledger is looked at after every step of every
+task.
 """
 
 from __future__ import annotations
@@ -431,7 +432,8 @@ class Run:
         trio.lowlevel.add_instrument(instrument)
         with trio.fail_after(1e9):  # a program that hangs ends here, because the clock jumps
             async with trio.open_nursery() as nursery:
-                with pytest.raises(Oops) if program.leave == "error" else trio.CancelScope() as scope:
+                failing = program.leave == "error"
+                with pytest.raises(Oops) if failing else trio.CancelScope() as scope:
                     async with runtime:
                         for type, options in TYPES.items():
                             await runtime.register_factory(

@@ -1,6 +1,5 @@
 """The block, and start, stop and process_next inside it: when messages are handled and when not."""
 
-
 from __future__ import annotations
 
 import contextvars

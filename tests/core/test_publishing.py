@@ -60,7 +60,9 @@ class Rule:
         return self._map(topic_id)
 
 
-async def heard_by(runtime: SingleThreadedAgentRuntime, topic: TopicId, **options: Any) -> list[str]:
+async def heard_by(
+    runtime: SingleThreadedAgentRuntime, topic: TopicId, **options: Any
+) -> list[str]:
     """Publish, and say who heard it."""
     heard = Heard()
     began = runtime.is_started()

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from trio_agents import AgentId, SingleThreadedAgentRuntime
 from trio_agents._demo import _agents
 from trio_agents._demo._agents import open_library
 from trio_agents._demo._app import Job, NothingToDigest, Result, batches, make_digest
-from trio_agents._demo._messages import Compose, Finding, Skipped
+from trio_agents._demo._digest import compose
+from trio_agents._demo._messages import Compose, Finding, Overview, Skipped
 from trio_agents._demo._reading import MAX_BYTES, Fingerprint, Text, read_text
 from trio_agents._demo._state import StateFileError
 
@@ -151,6 +152,26 @@ async def test_an_interruption_is_heard_in_the_middle_of_a_document(
     assert result.interrupted
     assert result.counts.read == 0
     assert "> **Partial:** interrupted with 1 document to go.\n" in result.markdown
+
+
+async def test_an_interruption_after_the_last_document_changes_nothing_in_the_digest(
+    make_folder: MakeFolder, listener: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state = make_folder(10), tmp_path / "state.json"
+    whole = await digest_of(listener, folder)
+    composing = trio.Event()
+
+    def compose_and_tell(overview: Overview, request: Compose) -> Iterator[str]:
+        composing.set()
+        yield from compose(overview, request)
+
+    monkeypatch.setattr(_agents, "compose", compose_and_tell)
+    job = Job((str(folder),), state_file=str(state))
+    with trio.fail_after(60):
+        result = await make_digest(job, listener, composing.wait)
+    assert result.interrupted
+    assert result.markdown == whole.markdown
+    assert len(json.loads(state.read_text(encoding="utf-8"))["agents"]) == 10
 
 
 async def test_an_interruption_before_anything_was_found_is_one_too(

@@ -53,7 +53,7 @@ class Result:
     Attributes:
         markdown: The digest.
         counts: Messages and documents.
-        interrupted: Whether the digest is of a part of the documents.
+        interrupted: Whether an interruption came, however late.
         exchanges: All messages, if they were to be recorded.
         unsaved: Why the state could not be saved; None if it was, or was not to be.
     """
@@ -87,7 +87,7 @@ async def make_digest(
     """Read the documents and compose the digest.
 
     As soon as *wait_for_interrupt* returns, reading is given up: what runs is cancelled, and the
-    digest is of what was read before. Composing it is not interrupted.
+    digest is of what was read before. Composing it is not given up.
 
     Raises:
         NothingToDigest: no document could be read.
@@ -102,13 +102,8 @@ async def make_digest(
     ) as runtime:
         run = _Run(job, runtime, counter.counts, listener, await open_library(runtime))
         runtime.start()
-        interrupted = await run.read(wait_for_interrupt)
-        counts = counter.counts
-        if not interrupted and not counts.read:
-            raise NothingToDigest(run.nothing())
-        compose = Compose(job.sentences, interrupted, documents=run.total)
-        digest: Digest = await runtime.send_message(compose, EDITOR)
-    return Result(digest.markdown, counts, interrupted, recorder.exchanges, run.unsaved)
+        digest = await run.until_interrupted(wait_for_interrupt)
+    return Result(digest.markdown, counter.counts, run.interrupted, recorder.exchanges, run.unsaved)
 
 
 class _Run:
@@ -120,8 +115,11 @@ class _Run:
         listener: Listener,
         librarian: Librarian,
     ) -> None:
-        self.total = 0
+        self.interrupted = False
         self.unsaved: str | None = None
+        self._total = 0
+        self._reading = trio.CancelScope()
+        self._complete = False  # all documents have been read
         self._loaded = False  # before that, saving would lose what an earlier run has saved
         self._job = job
         self._runtime = runtime
@@ -130,48 +128,63 @@ class _Run:
         self._librarian = librarian
         self._state_file = None if job.state_file is None else StateFile(job.state_file)
 
-    async def read(self, wait_for_interrupt: Callable[[], Awaitable[object]]) -> bool:
-        """Have all documents read; return whether that was interrupted."""
-        interrupted = True
+    async def until_interrupted(
+        self, wait_for_interrupt: Callable[[], Awaitable[object]]
+    ) -> Digest:
+        """Read and compose; only reading ends when *wait_for_interrupt* returns."""
         failure: Exception | None = None
+        digest: Digest | None = None
         async with trio.open_nursery() as nursery:
 
             async def listen() -> None:
                 await wait_for_interrupt()
-                nursery.cancel_scope.cancel("interrupted")
+                self.interrupted = True
+                self._reading.cancel("interrupted")
 
             nursery.start_soon(listen)
             try:
-                await self._read()
-                interrupted = False
+                await self._read_or_give_up()
+                digest = await self._compose()
             except Exception as exc:  # goes around the nursery, which would wrap it in a group
                 failure = exc
-            nursery.cancel_scope.cancel("all documents are done with")
+            nursery.cancel_scope.cancel("the digest is there")
         if failure is not None:
             raise failure
-        if interrupted and self._runtime.is_started():
-            # The deadline has passed, so what runs is cancelled, and has ended when this returns.
+        assert digest is not None
+        return digest
+
+    async def _read_or_give_up(self) -> None:
+        with self._reading:
+            await self._read()
+        if self._complete and not self._counts.read:
+            raise NothingToDigest(self._nothing())
+        if self._runtime.is_started():
+            # The deadline has passed: what still runs is cancelled, and has ended on return.
             await self._runtime.stop(deadline=trio.current_time())
-        if not self._runtime.is_started():
-            self._runtime.start()
-        if interrupted:
-            await self._save()
-        return interrupted
+        self._runtime.start()
+        await self._save()
+
+    async def _compose(self) -> Digest:
+        digest: Digest = await self._runtime.send_message(
+            Compose(self._job.sentences, not self._complete, self._total), EDITOR
+        )
+        return digest
 
     async def _read(self) -> None:
         shelf = await find_documents(self._job.paths, leave_out=self._job.leave_out)
-        self.total = len(shelf.documents) + len(shelf.skipped)
-        self._listener.begin(self.total, self._job.concurrency, self._counts)
-        if self.total and self._state_file is not None:
+        self._total = len(shelf.documents) + len(shelf.skipped)
+        self._listener.begin(self._total, self._job.concurrency, self._counts)
+        if self._total and self._state_file is not None:
             await self._load(self._state_file, shelf)
             self._loaded = True
         await self._librarian.put_aside(shelf.skipped)
         for batch in batches(shelf.documents, saving=self._state_file is not None):
             await self._librarian.hand_out(batch)
             await self._save()
-        # Everything that was handed out has been read, and what was found is in the index.
+        # When this returns, all that was handed out has been read, and what was found is in the
+        # index.
         await self._runtime.stop_when_idle()
-        await self._save()
+        self._complete = True
 
     async def _load(self, state_file: StateFile, shelf: Shelf) -> None:
         state = await state_file.load([document.source for document in shelf.documents])
@@ -192,7 +205,7 @@ class _Run:
         else:
             self.unsaved = None
 
-    def nothing(self) -> str:
+    def _nothing(self) -> str:
         """Say why there is nothing to make a digest of."""
         if self._counts.skipped:
             return "Nothing to digest: none of the files could be read."
