@@ -178,9 +178,12 @@ class _Run:
             await self._load(self._state_file, shelf)
             self._loaded = True
         await self._librarian.put_aside(shelf.skipped)
+        saved = 0  # documents read in this run when the state was last saved
         for batch in batches(shelf.documents, saving=self._state_file is not None):
             await self._librarian.hand_out(batch)
-            await self._save()
+            if self._counts.read - self._counts.remembered > saved:
+                saved = self._counts.read - self._counts.remembered
+                await self._save()
         # When this returns, all that was handed out has been read, and what was found is in the
         # index.
         await self._runtime.stop_when_idle()
