@@ -47,6 +47,7 @@ class Activation:
     """One agent of a runtime. It exists from the first message on; the agent is made by that."""
 
     __slots__ = (
+        "_farewells",
         "_held",
         "_inside",
         "_line",
@@ -100,6 +101,7 @@ class Activation:
         self._turn = 0
         self._urgent: deque[Envelope] | None = None  # those that overtake
         self._held: dict[Envelope, None] | None = None  # those with the intervention handlers
+        self._farewells: list[Farewell] | None = None  # and the wishes to close, in the mailbox
         self._inside = 0
         self._line: deque[Envelope] | None = None
 
@@ -147,16 +149,18 @@ class Activation:
             yield (self.starter,), 1
         if isinstance(envelope, Errand) or self._is_inside(envelope):
             return
+        ahead: list[Envelope] = []
+        if not self.is_reentrant(envelope):
+            waiting = (*(self._held or ()), *(self._farewells or ()))
+            ahead = [e for e in waiting if e.turn < envelope.turn and e.stage is not SETTLED]
         if self.closing is not None and self.closing is not envelope:
-            yield (self.closing,), 1
-        if self.closing is not None or isinstance(envelope, Farewell):
+            ahead.append(self.closing)
+        for other in ahead:
+            yield (other.publication if isinstance(other, Delivery) else other,), 1
+        if any(isinstance(other, Farewell) for other in (*ahead, envelope)):
             yield from (((running,), 1) for running in self._workers.handling(self))
         elif self.runners and self.limit is not None and self.running >= self.limit:
             yield self.runners, self.limit  # reentrant ones run beside the limit, but count
-        if self._held and not self.is_reentrant(envelope):
-            for held in self._held:
-                if held.turn < envelope.turn:
-                    yield (held.publication if isinstance(held, Delivery) else held,), 1
 
     def hold(self, envelope: Envelope) -> None:
         """Keep a message that is with the intervention handlers."""
@@ -183,6 +187,9 @@ class Activation:
                 self._urgent = deque()
             self._urgent.append(envelope)
             return
+        if isinstance(envelope, Farewell):
+            queued = [f for f in self._farewells or () if f.stage is not SETTLED]
+            self._farewells = [*queued, envelope]
         if self._mailbox is None:
             self._mailbox = self._loop.open_memory_channel()
         self._mailbox[0].send_nowait(envelope)
@@ -206,6 +213,8 @@ class Activation:
                 return
             self.head = None
             if isinstance(first, Farewell):
+                assert self._farewells is not None
+                self._farewells.remove(first)
                 self.closing = first
                 break
             self._let_out(first)
@@ -216,7 +225,7 @@ class Activation:
     def drain(self) -> list[Envelope]:
         """Take out all that wait here, except what is with the intervention handlers."""
         waiting = [envelope for envelope in self._urgent or () if envelope.stage is not SETTLED]
-        self._urgent = None
+        self._urgent = self._farewells = None
         while (envelope := self._peek()) is not None:
             self.head = None
             waiting.append(envelope)

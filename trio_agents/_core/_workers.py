@@ -74,8 +74,10 @@ class Workers:
         self._carry = carry
         self._send, self._receive = loop.open_memory_channel()
         self._queued = 0  # how many are in the channel
-        # What goes before the queue: a publication's deliveries, messages out of mailboxes. Only
-        # earlier submissions than any in the channel get here.
+        # What goes before the queue: the deliveries of publications whose turn has come, and before
+        # them messages out of mailboxes. These were in the queue before anything that is there now,
+        # and those had been taken from it before.
+        self._released: deque[Envelope] = deque()
         self._front: deque[Envelope] = deque()
         self._scouts = 0  # workers that were woken or started and have not run yet
         self._resting: list[Reply] = []
@@ -94,7 +96,7 @@ class Workers:
         self._epoch += 1
         while self._resting:
             self._wake()
-        if (self._front or self._queued) and not self._scouts:
+        if not self.is_empty and not self._scouts:
             self._wake()
 
     @property
@@ -110,7 +112,7 @@ class Workers:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is queued."""
-        return not (self._front or self._queued)
+        return not (self._released or self._front or self._queued)
 
     def halt(self) -> None:
         """Have no worker begin anything more; their nursery is about to be cancelled."""
@@ -132,7 +134,7 @@ class Workers:
 
     def push(self, envelope: Envelope) -> None:
         """Put an envelope before the queue, behind what is there already."""
-        self._front.append(envelope)
+        self._released.append(envelope)
         if not self._scouts:
             self._wake()
 
@@ -142,7 +144,8 @@ class Workers:
 
     def drain(self) -> list[Envelope]:
         """Take out everything that is queued."""
-        drained = list(self._front)
+        drained = [*self._released, *self._front]
+        self._released.clear()
         self._front.clear()
         while self._queued:
             self._queued -= 1
@@ -159,6 +162,7 @@ class Workers:
             self._context.run(self._nursery.start_soon, self._work, self._epoch)
 
     async def _work(self, epoch: int) -> None:
+        released = self._released
         front = self._front
         ledger = self._ledger
         carry = self._carry
@@ -172,7 +176,9 @@ class Workers:
         try:
             with scope:
                 while epoch == self._epoch:
-                    if front and streak < MAX_STREAK:
+                    if released and streak < MAX_STREAK:
+                        envelope = released.popleft()
+                    elif front and streak < MAX_STREAK:
                         envelope = front.popleft()
                     elif self._queued and streak < MAX_STREAK:
                         self._queued -= 1
@@ -197,7 +203,7 @@ class Workers:
                         del envelope
                         ledger.look()
                         continue
-                    if (front or self._queued) and not self._scouts:
+                    if (front or self._queued or released) and not self._scouts:
                         self._wake()
                     worker.envelope = envelope
                     envelope.scope = scope
@@ -216,7 +222,7 @@ class Workers:
                     streak += 1
         finally:
             self.at_work.discard(worker)
-            if (front or self._queued) and not self._scouts:
+            if not self.is_empty and not self._scouts:
                 self._wake()
 
 
