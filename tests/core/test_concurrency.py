@@ -571,6 +571,28 @@ def test_a_circle_through_an_agent_that_is_to_be_closed_is_refused() -> None:
     under_seeds(main)
 
 
+def test_a_circle_behind_a_wish_to_close_in_line_is_refused() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await open_doers(runtime, max_concurrency=2)
+            await open_doers(runtime, type="one", max_concurrency=1)
+            one = AgentId("one", "x")
+            outcomes = Outcomes(runtime)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(outcomes.send, 0, ask(one, after=3), A)
+                nursery.start_soon(outcomes.send, 1, wait(4), A)
+                nursery.start_soon(outcomes.send, 2, ask(A, after=2), one)
+                await trio.sleep(0.5)
+                nursery.start_soon(outcomes.send, 3, nothing, A)  # the agent is to close after it
+                await trio.sleep(0.5)
+                nursery.start_soon(runtime.deactivate, A)
+            assert len(outcomes.deadlocks) == 1
+            assert len(outcomes.results) == 3
+            check_idle(runtime)
+
+    under_seeds(main)
+
+
 def test_a_handler_that_would_close_who_waits_for_it_is_refused() -> None:
     async def main(first: float) -> None:
         async with open_runtime() as runtime:

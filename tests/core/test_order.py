@@ -247,6 +247,42 @@ def test_handlers_of_an_agent_that_must_first_be_made_begin_in_order(factory: st
     under_seeds(main)
 
 
+# RT-10, RT-36
+@pytest.mark.parametrize("turns", range(5))
+def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(turns: int) -> None:
+    async def main() -> None:
+        log: list[int] = []
+
+        async def make() -> Doer:
+            await trio.sleep(1)
+            await wait_a_little(turns)
+            return Doer()
+
+        def message(number: int) -> Act:
+            def act(agent: Doer, ctx: MessageContext) -> Any:
+                if agent.type != "slow":
+                    return trio.sleep(1)
+                return log.append(number)
+
+            return act
+
+        async with open_runtime() as runtime:
+            await Doer.register(runtime, "slow", make)
+            await runtime.add_subscription(TypeSubscription("news", "slow"))
+            for number in range(3):
+                await Doer.register(runtime, f"quick-{number}", Doer)
+                await runtime.add_subscription(TypeSubscription("all", f"quick-{number}"))
+            await runtime.add_subscription(TypeSubscription("all", "slow"))
+            for number in range(3):
+                await runtime.publish_message(message(number), TO_A)
+            await trio.sleep(1)  # the agent is ready in a moment
+            for number in range(3, 6):
+                await runtime.publish_message(message(number), TopicId("all", "a"))
+        assert log == list(range(6))
+
+    under_seeds(main)
+
+
 # RT-10
 def test_the_order_survives_a_cancelled_first_message_of_an_agent_that_is_being_made() -> None:
     async def main() -> None:

@@ -190,6 +190,9 @@ class Activation:
         if isinstance(envelope, Farewell):
             queued = [f for f in self._farewells or () if f.stage is not SETTLED]
             self._farewells = [*queued, envelope]
+        if self._is_empty:
+            self.head = envelope  # most wait alone, and need no channel
+            return
         if self._mailbox is None:
             self._mailbox = self._loop.open_memory_channel()
         self._mailbox[0].send_nowait(envelope)

@@ -133,13 +133,13 @@ class Workers:
             self._wake()
 
     def push(self, envelope: Envelope) -> None:
-        """Put an envelope before the queue, behind what is there already."""
+        """Put an envelope that had its turn, and waited in a mailbox, before everything else."""
         self._released.append(envelope)
         if not self._scouts:
             self._wake()
 
     def extend(self, envelopes: list[Any]) -> None:
-        """Put several envelopes before the queue. The calling worker takes the first itself."""
+        """Put the deliveries of a publication, whose turn it is, before the queue."""
         self._front.extend(envelopes)
 
     def drain(self) -> list[Envelope]:
