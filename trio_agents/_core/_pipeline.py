@@ -559,6 +559,7 @@ class Pipeline:
             envelope.stage = QUEUED
             envelope.scope = None
         envelope.intercepted = True
+        self.workers.coming_back = True
         for target in targets:
             target.message = message
             target.intercepted = True

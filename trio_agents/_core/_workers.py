@@ -81,6 +81,9 @@ class Workers:
         self._front: deque[Envelope] = deque()
         self._scouts = 0  # workers that were woken or started and have not run yet
         self._resting: list[Reply] = []
+        # The worker that runs now will look at the queue before anything else runs: nobody need be
+        # woken for what is put there meanwhile. Set while carrying, it holds until that returns.
+        self.coming_back = False
         self._nursery: Nursery | None = None
         self._context: Context | None = None
         self._epoch = 0
@@ -135,7 +138,7 @@ class Workers:
     def push(self, envelope: Envelope) -> None:
         """Put an envelope that had its turn, and waited in a mailbox, before everything else."""
         self._released.append(envelope)
-        if not self._scouts:
+        if not self._scouts and not self.coming_back:
             self._wake()
 
     def extend(self, envelopes: list[Any]) -> None:
@@ -212,6 +215,7 @@ class Workers:
                     try:
                         fit = await carry(envelope, worker)
                     finally:
+                        self.coming_back = False
                         worker.envelope = None
                         ledger.running -= 1
                         if ledger.watches:
