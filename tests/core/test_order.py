@@ -259,10 +259,11 @@ def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(tur
             return Doer()
 
         def message(number: int) -> Act:
-            def act(agent: Doer, ctx: MessageContext) -> Any:
-                if agent.type != "slow":
-                    return trio.sleep(1)
-                return log.append(number)
+            async def act(agent: Doer, ctx: MessageContext) -> None:
+                if agent.type == "slow":
+                    log.append(number)
+                else:
+                    await trio.sleep(1)
 
             return act
 
