@@ -35,6 +35,7 @@ from trio_agents import (
     TopicId,
     TypeSubscription,
 )
+from trio_agents._core import _workers
 from trio_agents._core._envelope import Outcome
 from trio_agents.exceptions import (
     DeadlockError,
@@ -639,8 +640,14 @@ def test_every_program_keeps_the_promises(program: Program) -> None:
 
 
 # ST-02, ST-26, RT-10, RT-15
-@pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 200, 20)])
-def test_dense_programs_keep_the_promises(seeds: range) -> None:
+@pytest.mark.parametrize("workers", ["as they are", "soon tired"])
+@pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 160, 20)])
+def test_dense_programs_keep_the_promises(
+    seeds: range, workers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if workers == "soon tired":
+        monkeypatch.setattr(_workers, "MAX_STREAK", 2)
+        monkeypatch.setattr(_workers, "MAX_RESTING", 2)
     for seed in seeds:
         try:
             keeps_its_promises(dense_program(seed))

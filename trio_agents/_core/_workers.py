@@ -187,6 +187,8 @@ class Workers:
                         self._queued -= 1
                         envelope = receive_nowait()
                     else:
+                        if streak == MAX_STREAK and not self.is_empty and not self._scouts:
+                            self._wake()
                         if len(self._resting) >= MAX_RESTING:
                             return
                         streak = 0
