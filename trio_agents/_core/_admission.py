@@ -108,7 +108,7 @@ class Admission:
         """Take a message in where there are bounds, or where messages do not flow."""
         try:
             await self._take_in(envelope, activation)
-        except BaseException as exc:
+        except BaseException as exc:  # only looked at
             if envelope.observation is not None:
                 envelope.observation.refused(exc)
             raise

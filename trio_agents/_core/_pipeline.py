@@ -128,7 +128,7 @@ class Pipeline:
         activation.starter = starter
         try:
             agent = await self._call_factory(activation, starter)
-        except BaseException as exc:
+        except BaseException as exc:  # raised again below
             activation.starter = None
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
             if cancelled is None:
@@ -244,7 +244,7 @@ class Pipeline:
                     # The message's own token says so too, to work that only knows tokens.
                     try:
                         context.cancellation_token.cancel()
-                    except BaseException as exc:
+                    except BaseException as exc:  # trio's abort function must not raise
                         self.supervisor.report_aside(
                             exc, f"the token of a message to {envelope.recipient}"
                         )
@@ -334,7 +334,7 @@ class Pipeline:
                 result = await envelope.observation.handle(handle, agent, envelope, context)
             if self._interveners and type(envelope) is Request:
                 result = await self._intercept_reply(envelope, result)
-        except BaseException as exc:
+        except BaseException as exc:  # the sender gets the very object
             self._settle_failure(envelope, exc, worker)
         else:
             self.settle(envelope, HANDLED, result=result)
@@ -412,7 +412,7 @@ class Pipeline:
                     await self._keep_state(agent, id)
                     goes = True
                 await call_user(agent.close)
-        except BaseException as exc:
+        except BaseException as exc:  # whoever asked for it gets it
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
             if cancelled is not None:
                 raise cancelled from None
@@ -535,7 +535,7 @@ class Pipeline:
         before = copy_context()
         try:
             message = await self._ask_interveners(envelope, envelope.message)
-        except BaseException as exc:
+        except BaseException as exc:  # the sender gets the very object
             self._end_interception(envelope, targets)
             self._settle_failure(envelope, exc, worker)
             return False

@@ -177,7 +177,7 @@ class Residents:
                 dormant = self._pipeline.dormant.pop(id, None)
                 try:
                     agent = await self.ensure(id)
-                except BaseException:
+                except BaseException:  # undone, and raised again
                     if dormant is not None:
                         self._pipeline.dormant[id] = dormant
                     raise

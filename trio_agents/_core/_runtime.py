@@ -607,7 +607,7 @@ class Runtime:
         self._pipeline.registry.add_instance(agent_instance, agent_id)
         try:
             await agent_instance.bind_id_and_runtime(id=agent_id, runtime=self)
-        except BaseException:
+        except BaseException:  # undone, and raised again
             self._pipeline.registry.remove_instance(agent_id)
             raise
         self._pipeline.activation(agent_id)
