@@ -6,6 +6,7 @@ import gc
 import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -900,6 +901,87 @@ async def test_what_a_handler_does_to_context_variables_stays_its_own(
             look = note(seen, "handler", lambda a, c: seen.append(variable.get()))
             await runtime.send_message(look, A)
     assert set(seen) == {"untouched", "handler"}
+
+
+async def test_a_changed_context_variable_does_not_cost_a_message_its_turn(
+    autojump_clock: object,
+) -> None:
+    def touch(message: Any, ctx: MessageContext) -> Any:
+        variable.set(message.text)
+        return message
+
+    variable: ContextVar[str] = ContextVar("variable")
+    async with SingleThreadedAgentRuntime(intervention_handlers=[Intervene()]) as runtime:
+        heard = await open_listeners(runtime)
+        for text in ("first", "second", "third"):
+            await runtime.publish_message(Note(text, touch), TO_A)
+        runtime.start()
+        await runtime.stop_when_idle()
+    assert [text for _, text in heard] == ["first", "second", "third"]
+
+
+async def test_a_bounded_mailbox_gets_the_message_as_it_was_changed(
+    autojump_clock: object,
+) -> None:
+    async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
+        heard = await open_listeners(runtime, mailbox_size=1)
+        await runtime.publish_message(Note("before", give(Note("after"))), TO_A)
+        await runtime.stop_when_idle()
+    assert heard == [(A, "after")]
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_subscription_that_raises_fails_an_intercepted_publication_once(
+    autojump_clock: object, waits: bool
+) -> None:
+    class Broken(TypeSubscription):
+        def is_match(self, topic_id: TopicId) -> bool:
+            raise ZeroDivisionError
+
+    runtime = SingleThreadedAgentRuntime(
+        intervention_handlers=[Intervene()], ignore_unhandled_exceptions=False
+    )
+    async with runtime:
+        await open_listeners(runtime)
+        await runtime.add_subscription(Broken("olds", "doer"))
+        runtime.start()
+        seen: list[str] = []
+        await runtime.publish_message(
+            Note("x", after(1, lambda: seen_by(seen)) if waits else None), TO_A
+        )
+        with pytest.raises(ExceptionGroup) as caught:
+            await runtime.stop_when_idle()
+        assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+        assert runtime.statistics().failed == 1
+        assert seen == ["looked"] * waits
+        check_idle(runtime)
+
+
+async def seen_by(seen: list[str]) -> None:
+    seen.append("looked")
+
+
+@pytest.mark.parametrize("to", [A, TO_A])
+async def test_a_token_that_an_intervention_handler_cancels_stops_the_message(
+    autojump_clock: object, to: AgentId | TopicId
+) -> None:
+    token = CancellationToken()
+
+    def cancel(message: Any, ctx: MessageContext) -> Any:
+        ctx.cancellation_token.cancel()
+        return message
+
+    async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
+        heard = await open_listeners(runtime)
+        if isinstance(to, TopicId):
+            await runtime.publish_message(Note("x", cancel), to, cancellation_token=token)
+            await runtime.stop_when_idle()
+        else:
+            with pytest.raises(MessageCancelled):
+                await runtime.send_message(Note("x", cancel), to, cancellation_token=token)
+        assert runtime.statistics().cancelled == 1
+        check_idle(runtime)
+    assert heard == []
 
 
 async def test_intercepted_messages_are_not_kept(autojump_clock: object) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -1291,6 +1292,69 @@ async def test_process_next_waits_while_there_is_nothing() -> None:
         await wait_all_tasks_blocked()
         await outcome.send(runtime, tell)
         assert outcome.value == "I am actor/a"
+
+
+# ST-11
+@pytest.mark.parametrize("how", ["start", "leave", "fail"])
+async def test_process_next_ends_when_messages_will_not_be_taken_up_by_hand_any_more(
+    how: str,
+) -> None:
+    refused: list[str] = []
+
+    async def process_next() -> None:
+        with pytest.raises(RuntimeError) as caught:
+            await runtime.process_next()
+        refused.append(str(caught.value))
+
+    runtime = await new_runtime()
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(LookupError) if how == "fail" else nullcontext():
+            async with runtime:
+                for _ in range(2):
+                    nursery.start_soon(process_next)
+                await wait_all_tasks_blocked()
+                if how == "start":
+                    runtime.start()
+                    await wait_all_tasks_blocked()
+                elif how == "fail":
+                    raise LookupError
+    assert len(refused) == 2
+    assert all(("started" if how == "start" else "block") in reason for reason in refused)
+
+
+# ST-11, ST-16
+async def test_process_next_takes_nothing_up_while_states_are_saved() -> None:
+    saving, go = trio.Event(), trio.Event()
+    order: list[str] = []
+
+    class Slow(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            saving.set()
+            await go.wait()
+            order.append("saved")
+            return {}
+
+    def note(entry: str) -> Any:
+        async def act(agent: Actor, ctx: MessageContext) -> None:
+            order.append(entry)
+
+        return act
+
+    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+        await Slow.register(runtime, "actor", Slow)
+        await runtime.get(A, lazy=False)
+        nursery.start_soon(runtime.process_next)  # waits since before
+        await wait_all_tasks_blocked()
+        nursery.start_soon(runtime.save_state)
+        await saving.wait()
+        for entry in ("first", "second"):
+            nursery.start_soon(runtime.send_message, note(entry), A)
+            await wait_all_tasks_blocked()
+        nursery.start_soon(runtime.process_next)
+        await wait_all_tasks_blocked()
+        go.set()
+        await wait_all_tasks_blocked()
+    assert order == ["saved", "first", "second"]
 
 
 # ST-11, ST-27

@@ -147,7 +147,10 @@ class BaseAgent(ABC, Agent):
             RuntimeError: the agent has another id or another runtime already; nothing has changed.
         """
         if self._id is not None and self._id != id:
-            raise RuntimeError(f"the agent is {self._id} already, it cannot become {id}")
+            raise RuntimeError(
+                f"the agent is {self._id} already, it cannot become {id}: each id needs an agent "
+                "of its own, and a factory makes a new one on each call"
+            )
         if self._runtime is not None and self._runtime is not runtime:
             raise RuntimeError(f"agent {self._id} belongs to another runtime already")
         self._id = id

@@ -87,7 +87,7 @@ class Activation:
         self.open = False
         self.running = 0  # handlers that run, and messages that `advance` let out
         # Who holds the places of a limited agent: the wait-for graph starts from here.
-        self.runners: set[Envelope] | None = None if self.limit is None else set()
+        self.runners: dict[Envelope, None] | None = None if self.limit is None else {}
         self.queued = 0  # messages that have not begun, wherever they are
         self.visitors = 0  # senders that wait for the runtime to have room
         self.starter: Envelope | None = None  # the agent is being made on behalf of this
@@ -298,7 +298,7 @@ class Activation:
         """Count *envelope* among those that run."""
         self.running += 1
         if self.runners is not None:
-            self.runners.add(envelope)
+            self.runners[envelope] = None
 
     def closed(self) -> None:
         """The agent has been closed: the next message has another one made."""
@@ -318,7 +318,7 @@ class Activation:
             self.starter = None
         self.running -= 1
         if self.runners is not None:
-            self.runners.discard(envelope)
+            self.runners.pop(envelope, None)
         if not self.open:
             self.advance()
 

@@ -128,10 +128,10 @@ class Admission:
                 envelope.activation = activation
                 activation.enter(envelope)
             elif self.bounded and isinstance(envelope, Publication):
-                self._pipeline.address(envelope)
+                self._pipeline.address_early(envelope)
             if envelope.token is not None and envelope.stage is not SETTLED:
                 self._pipeline.link_token(envelope, envelope.token)
-            if envelope.stage is SETTLED:  # a subscription raised, or it was cancelled at the door
+            if envelope.stage is SETTLED:  # it was cancelled at the door
                 return
             error = self._gate.refusal(envelope)
             if error is not None:  # it was submitted before, and has waited at the door
@@ -177,7 +177,7 @@ class Admission:
             assert envelope.topic is not None
             try:
                 ids = self._pipeline.routes.recipients(envelope.topic)
-            except Exception:  # a subscription raised: `address` meets that again, and reports it
+            except Exception:  # a subscription raised: its turn meets that again, and reports it
                 return
             recipients = [
                 self._pipeline.activations[id]

@@ -15,11 +15,12 @@ import math
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
+from .._sansio._contexts import MessageContext
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._sansio._cancellation import CancellationToken
-    from .._sansio._contexts import MessageContext
     from .._sansio._identifiers import AgentId, TopicId
     from ._activation import Activation
     from ._loop import CancelScope, Reply
@@ -73,14 +74,16 @@ class Envelope:
     """What requests, publications and deliveries have in common."""
 
     # Defaults of what few envelopes have stand on the class: an envelope is made for every message,
-    # and each attribute set in the constructor costs every one of them.
+    # and each attribute set in the constructor costs every one of them. (Envelopes are kept in
+    # dicts and not in sets, whose order would change from run to run.)
     activation: Activation | None = None
-    blocked: set[Envelope] | None = None  # requests below this one that wait at a full agent
+    blocked: dict[Envelope, None] | None = None  # requests below this one that wait at a full agent
     cleared: bool = False  # its agent's mailbox has let it out: it holds a place among the running
     context: MessageContext | None = None
+    deliveries: list[Delivery] | None = None  # of a publication: its recipients, once worked out
     cancel_reason: str | None = None
     held: bool = False  # its interception is not over: it keeps its place in the mailbox
-    intercepted: bool = False  # and must not be again
+    intercepted: bool = False  # and is not to be, any more
     link: int = 0  # the handle of the token's link
     noted_by: tuple[Envelope, ...] = ()  # those that have it among their `blocked`
     observation: Observation | None = None
@@ -104,6 +107,17 @@ class Envelope:
         if self._message_id is None:
             self._message_id = str(uuid.uuid4())
         return self._message_id
+
+    def new_context(self) -> MessageContext:
+        """Give a context to show to the application with the message."""
+        return MessageContext(
+            self.sender,
+            self.topic,
+            self.topic is None,
+            self.token,
+            self._message_id,
+            origin=self,
+        )
 
     @property
     def handler_id(self) -> AgentId | None:
@@ -161,6 +175,8 @@ class Request(Envelope):
 class Delivery(Envelope):
     """A publication on its way to one of its recipients."""
 
+    intercepted = True  # as the publication
+
     def __init__(self, publication: Publication, activation: Activation) -> None:
         self.message = publication.message
         self.sender = publication.sender
@@ -188,7 +204,6 @@ class Publication(Envelope):
     """A message to a topic, before its recipients are worked out."""
 
     lost: tuple[tuple[AgentId, Exception], ...] = ()  # recipients that cannot be, and why
-    deliveries: list[Delivery] | None = None  # set early where a recipient's mailbox is bounded
     outside: int = 0  # deliveries that wait before a full mailbox, and the publisher with them
     reply: Reply | None = None  # where the publisher waits for that
     error: BaseException | None = None
@@ -210,6 +225,7 @@ class Farewell(Envelope):
     """Not a message: the wish to close an agent, in its place among the agent's messages."""
 
     error: BaseException | None = None
+    intercepted = True
 
     def __init__(
         self,

@@ -23,7 +23,6 @@ from ._envelope import (
     Errand,
     Farewell,
     Look,
-    Publication,
     Request,
 )
 from ._intake import Intake
@@ -50,7 +49,7 @@ class Gate:
         self.flowing = False
         self.ending = False  # the block is being left, and cancels, or has been left
         self.intake = Intake(loop)
-        self.errands: set[Envelope] = set()  # agents that are being made outside of workers
+        self.errands: dict[Envelope, None] = {}  # agents that are being made outside of workers
         self._holds = 0  # how many look at the agents' states, or wait to
         self._looking = False  # one of them does
         self._pipeline = pipeline
@@ -67,6 +66,38 @@ class Gate:
         self.state = state
         self.flowing = False
 
+    def check_by_hand(self) -> None:
+        """Refuse to take up a message by hand while they are taken up by themselves, or never.
+
+        Raises:
+            RuntimeError: it says which.
+        """
+        if self.ending or not self._workers.are_open:
+            raise RuntimeError("process_next() needs the runtime's block: `async with runtime:`")
+        if self.state is not State.STOPPED:
+            raise RuntimeError(
+                f"the runtime is {self.state.value} and takes up messages by itself: "
+                "process_next() is for a runtime that is not"
+            )
+
+    async def pass_one(self) -> None:
+        """Let one message pass, while others do not. Waits while there is none.
+
+        Raises:
+            RuntimeError: the runtime was started meanwhile, or its block was left.
+        """
+        while True:
+            await self._ledger.wait_until(lambda: not self.is_held)
+            self.check_by_hand()
+            envelope = await self.intake.take()
+            if envelope is None:
+                self.check_by_hand()
+            elif self.is_held:
+                self.intake.put_back(envelope)
+            else:
+                self._workers.submit(envelope)
+                return
+
     def cancel_running(self, reason: str) -> None:
         """Cancel the handlers, and the tokens that work outside of our event loop may know."""
         for worker in tuple(self._workers.at_work):
@@ -79,9 +110,7 @@ class Gate:
             for envelope in queued:
                 if envelope.stage is not QUEUED:
                     continue
-                if isinstance(envelope, Publication):
-                    for delivery in envelope.deliveries or ():
-                        self._pipeline.void(delivery)
+                self._pipeline.void_early(envelope)
                 error = UndeliverableException(f"{envelope!r}: {reason}")
                 self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
 
@@ -95,6 +124,7 @@ class Gate:
     def open(self) -> None:
         """Let messages through, if nothing speaks against it; first those that have waited."""
         if self.state is State.STARTED and not self._holds:
+            self.intake.end()
             for envelope in self.intake.drain():
                 self._workers.submit(envelope)
             self.flowing = True
@@ -117,7 +147,7 @@ class Gate:
         if not isinstance(frame, Envelope) or frame.stage is SETTLED:
             return
         # A handler of another runtime may well use this one, if none of ours waits for it.
-        ours = {worker.envelope for worker in self._workers.at_work} | self.errands
+        ours = {worker.envelope for worker in self._workers.at_work} | self.errands.keys()
         for envelope in (frame, *frame.ancestors()):
             if envelope in ours:
                 raise RuntimeError(

@@ -30,12 +30,28 @@ class Intake:
         """Keep one more envelope. It never waits."""
         self._send.send_nowait(envelope)
 
-    async def take(self) -> Envelope:
-        """Wait for the next envelope that nobody has cancelled meanwhile."""
+    async def take(self) -> Envelope | None:
+        """Wait for the next envelope that nobody has cancelled meanwhile; None after `end`."""
         while True:
-            envelope: Envelope = await self._receive.receive()
+            try:
+                envelope: Envelope = await self._receive.receive()
+            except self._loop.EndOfChannel:
+                return None
             if envelope.stage is not SETTLED:
                 return envelope
+
+    def put_back(self, envelope: Envelope) -> None:
+        """Keep an envelope that was taken, before all others."""
+        for waiting in (envelope, *self.drain()):
+            self.put(waiting)
+
+    def end(self) -> None:
+        """Have nobody wait in `take` any more. What is here stays."""
+        waiting = self.drain()
+        self._send.close()
+        self._send, self._receive = self._loop.open_memory_channel()
+        for envelope in waiting:
+            self.put(envelope)
 
     def drain(self) -> list[Envelope]:
         """Take out everything that is there."""

@@ -45,6 +45,7 @@ class SendChannel(Protocol):
     """The end of a memory channel that values go into."""
 
     def send_nowait(self, value: Any, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class ReceiveChannel(Protocol):
@@ -81,6 +82,8 @@ class EventLoop(Protocol):
 
     # What a cancelled task raises.
     Cancelled: ClassVar[type[BaseException]]
+    # What `receive` raises when the sending end is closed and there is nothing left.
+    EndOfChannel: ClassVar[type[Exception]]
     # What `receive_nowait` raises when there is nothing to receive.
     WouldBlock: ClassVar[type[Exception]]
 

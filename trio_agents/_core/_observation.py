@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .._sansio._abc import Agent
     from .._sansio._contexts import MessageContext
     from .._sansio._identifiers import AgentId, TopicId
+    from .._sansio._intervention import InterventionHandler
     from .._sansio._serialization import SerializationRegistry
 
 __all__ = ["Observation", "Observer"]
@@ -109,19 +110,12 @@ class Observation:
         text = f"{verb} message of type %s to %s, sender %s"
         self._line(text, envelope.message, destination, envelope.sender)
 
-    async def intercept(
-        self,
-        call: Callable[..., Awaitable[Any]],
-        ask: Callable[..., Awaitable[Any]],
-        intervener: object,
-        message: Any,
-    ) -> Any:
-        """Ask an intervention handler, under a span."""
+    def intercept(self, intervener: InterventionHandler, asked: Awaitable[Any]) -> Awaitable[Any]:
+        """Have an intervention handler answer under a span."""
         tracer = self._observer.tracer
         if tracer is None:
-            return await call(ask, intervener, message)
-        span = tracer.intercept_span(intervener, parent=self._create)
-        return await self._under(span, call(ask, intervener, message))
+            return asked
+        return self._under(tracer.intercept_span(intervener, parent=self._create), asked)
 
     def routed(self, publication: Publication, deliveries: Sequence[Delivery]) -> None:
         """The recipients of a publication have been worked out."""

@@ -14,27 +14,26 @@ in (mailbox, limits, the runtime's bound) is given back there.
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import Context, copy_context
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from .._sansio._contexts import (
     AGENT_INSTANTIATION_CONTEXT_VAR,
     NO_FRAME,
-    MessageContext,
     current_frame,
 )
 from .._sansio._errors import (
     MessageCancelled,
     MessageDroppedException,
     UndeliverableException,
+    UnknownAgentType,
 )
 from .._sansio._intervention import DropMessage, InterventionHandler
 from .._sansio._routing import RoutingTable
 from ._activation import Activation
+from ._calls import begin, call_user, handle, is_unchanged, resume
 from ._envelope import (
     CANCELLED,
     DROPPED,
@@ -51,13 +50,14 @@ from ._envelope import (
     Publication,
     Request,
 )
+from ._interception import Interceptors
 from ._ledger import Ledger
 from ._registration import Registry
 from ._room import Door
 from ._state import check_agent_state
 from ._supervision import Supervisor
 from ._waits import begin_waiting, end_waiting
-from ._workers import Worker, Workers
+from ._workers import Workers
 
 if TYPE_CHECKING:
     from .._sansio._abc import Agent, AgentRuntime
@@ -81,7 +81,7 @@ class Pipeline:
     ) -> None:
         self._runtime = runtime
         self._loop = loop
-        self._interveners = tuple(intervention_handlers)
+        self._interceptors = Interceptors(intervention_handlers) if intervention_handlers else None
         self.supervisor = supervisor
         self.ledger = Ledger(loop.Event)
         self.registry = Registry()
@@ -108,12 +108,17 @@ class Pipeline:
         if activation is None:
             registration = self.registry.find(id)
             activation = Activation(id, registration, self._loop, self.workers)
-            instance = registration.instances.get(id)
-            if instance is not None:
-                activation.agent = instance
-                activation.open = True
+            activation.agent = registration.instances.get(id)
+            activation.open = activation.agent is not None
             self.activations[id] = activation
         return activation
+
+    def settle_in(self, id: AgentId, agent: Agent) -> None:
+        """Put a ready agent where it belongs, unless one is being made or closed there."""
+        activation = self.activation(id)
+        if activation.agent is None and activation.is_settled():
+            activation.agent = agent
+            activation.advance()
 
     def forget_if_unused(self, activation: Activation) -> None:
         """Drop an activation that came to nothing."""
@@ -156,6 +161,8 @@ class Pipeline:
         try:
             agent = await call_user(factory)
             registration.check(agent, id)
+            # One that was made before gets its id; one that has another is refused.
+            await call_user(agent.bind_id_and_runtime, id, self._runtime)
             state = self.dormant.get(id)
             if state is not None:
                 await call_user(agent.load_state, state)
@@ -217,8 +224,7 @@ class Pipeline:
     def cancel(self, envelope: Envelope, reason: str) -> bool:
         """Cancel a message wherever it is; return whether that has settled it."""
         if envelope.stage is QUEUED:
-            for delivery in getattr(envelope, "deliveries", None) or ():
-                self.void(delivery)
+            self.void_early(envelope)
             self.settle(envelope, CANCELLED, error=MessageCancelled(reason))
             return True
         if envelope.stage is not SETTLED:
@@ -275,11 +281,34 @@ class Pipeline:
 
     # --- the stages
 
-    async def carry(self, envelope: Envelope, worker: Worker) -> bool:
+    async def carry(self, envelope: Envelope) -> bool:
         """See one envelope through; return whether the worker may take another."""
-        if self._interveners and not envelope.intercepted and type(envelope) is not Farewell:
-            clean = await self._intercept(envelope, worker)
-            return clean and not worker.scope.cancel_called
+        if self._interceptors is not None and not envelope.intercepted:
+            # If one of them waits, the message keeps its place at its recipients: later messages to
+            # them wait behind it. If none does it has not lost its turn, and goes straight on.
+            held: Sequence[Envelope] = ()
+            current_frame.set(envelope)
+            before = copy_context()
+            try:
+                asking = self._interceptors.ask_about_message(envelope)
+                answered, message = begin(asking)
+                if not answered:
+                    held = self._hold(envelope)
+                    message = await resume(asking, message)
+            except BaseException as exc:  # the sender gets the very object
+                self._end_interception(envelope, held)
+                self._settle_failure(envelope, exc)
+                return False
+            finally:
+                clean = is_unchanged(before)
+                current_frame.set(NO_FRAME)
+            if envelope.cancel_reason or (not answered and self._loop.is_cancelled()):
+                # An intervention handler has kept that to itself.
+                self._end_interception(envelope, held)
+                self._settle_cancelled(envelope)
+                return False
+            if not self._judge(envelope, message, held, clean=clean):
+                return clean
         if type(envelope) is Publication:
             self._route(envelope)
             return True
@@ -302,27 +331,20 @@ class Pipeline:
                 return True
             activation.running += 1
             if activation.runners is not None:
-                activation.runners.add(envelope)
+                activation.runners[envelope] = None
         clean = True
         if activation.agent is None:
             before = copy_context()
-            made = await self._start(envelope, activation, worker)
+            made = await self._start(envelope, activation)
             clean = is_unchanged(before)
             if not made:
-                return clean and not worker.scope.cancel_called
+                return clean and envelope.cancel_reason is None
         agent = activation.agent
         assert agent is not None
         activation.leave(envelope)
         if envelope.noted_by:
             end_waiting(envelope)
-        context = MessageContext(
-            envelope.sender,
-            envelope.topic,
-            envelope.topic is None,
-            envelope.token,
-            envelope._message_id,
-            origin=envelope,
-        )
+        context = envelope.new_context()
         envelope.context = context
         envelope.stage = RUNNING
         current_frame.set(envelope)
@@ -332,10 +354,12 @@ class Pipeline:
                 result = await handle(agent, envelope.message, context)
             else:
                 result = await envelope.observation.handle(handle, agent, envelope, context)
-            if self._interveners and type(envelope) is Request:
-                result = await self._intercept_reply(envelope, result)
+            if self._interceptors is not None and type(envelope) is Request:
+                result = await self._interceptors.ask_about_reply(envelope, result)
+                if result is DropMessage:
+                    raise DroppedReply
         except BaseException as exc:  # the sender gets the very object
-            self._settle_failure(envelope, exc, worker)
+            self._settle_failure(envelope, exc)
         else:
             self.settle(envelope, HANDLED, result=result)
         finally:
@@ -343,20 +367,22 @@ class Pipeline:
             current_frame.set(NO_FRAME)
             activation.running -= 1
             if activation.runners is not None:
-                activation.runners.discard(envelope)
+                activation.runners.pop(envelope, None)
             if not activation.open:
                 activation.advance()
             if activation.registration.idle_timeout is not None and self.on_idle is not None:
                 self.on_idle(activation)
-        return clean and not worker.scope.cancel_called
+        return clean and envelope.cancel_reason is None
 
-    def _settle_failure(self, envelope: Envelope, exc: BaseException, worker: Worker) -> None:
+    def _settle_failure(self, envelope: Envelope, exc: BaseException) -> None:
         """Settle a message whose handling raised; re-raise what cancels the worker itself."""
         cancelled, rest = split_cancelled(exc, self._loop.Cancelled)
-        if cancelled is not None and not (worker.scope.cancel_called or self._loop.is_cancelled()):
+        if cancelled is not None and not (envelope.cancel_reason or self._loop.is_cancelled()):
             cancelled, rest = None, exc  # somebody else's cancellation, raised here by mistake
         if isinstance(rest, DroppedReply):
-            error = MessageDroppedException(str(rest))
+            error = MessageDroppedException(
+                f"an intervention handler dropped the reply of {envelope.recipient}"
+            )
             self.settle(envelope, DROPPED, error=error)
         elif rest is not None:
             self.settle(envelope, FAILED, error=rest)
@@ -382,13 +408,19 @@ class Pipeline:
             if error is not None:
                 self.settle(envelope, FAILED, error=error)
 
-    async def _start(self, envelope: Envelope, activation: Activation, worker: Worker) -> bool:
+    async def _start(self, envelope: Envelope, activation: Activation) -> bool:
         """Make the agent for the first message to it."""
+        try:
+            self.registry.find(activation.id)
+        except UnknownAgentType as exc:  # an instance that was deactivated meanwhile
+            activation.vacate(envelope)
+            self.settle(envelope, UNDELIVERABLE, error=exc)
+            return False
         try:
             await self.make_agent(activation, envelope)
         except BaseException as exc:  # the sender gets it, whatever it is
             activation.vacate(envelope)
-            self._settle_failure(envelope, exc, worker)
+            self._settle_failure(envelope, exc)
             return False
         if self._loop.is_cancelled():  # and the factory has kept that to itself
             activation.vacate(envelope)
@@ -442,19 +474,32 @@ class Pipeline:
             self.supervisor.report_aside(error, f"closing agent {farewell.recipient}")
 
     def _route(self, publication: Publication) -> None:
-        if self.address(publication):
-            deliveries = publication.deliveries
-            assert deliveries is not None
-            self._let_go(publication, deliveries)
+        """Replace a publication whose turn has come by its deliveries."""
+        try:
+            deliveries = self.address(publication)
+        except BaseException as exc:  # a subscription of the application's raised
+            self.void_early(publication)
+            self.settle(publication, FAILED, error=exc)
+            return
+        if self._replace(publication):
             self.workers.extend(deliveries)
 
-    def _let_go(self, publication: Publication, deliveries: list[Delivery]) -> None:
-        """Replace the publication by its deliveries, in the ledger and in the queue."""
+    def _replace(self, publication: Publication) -> bool:
+        """Count the deliveries instead of the publication; return whether there is anybody."""
+        deliveries = publication.deliveries
+        assert deliveries is not None
         lost = publication.lost
         if not deliveries and not lost:
-            reason = UndeliverableException(f"no subscription matches topic {publication.topic}")
-            self.settle(publication, UNDELIVERABLE, error=reason)
-            return
+            topic = publication.topic
+            assert topic is not None
+            alone = publication.sender in self.routes.recipients(topic)
+            reason = (
+                f"only its publisher subscribes to topic {topic}"
+                if alone
+                else f"no subscription matches topic {topic}"
+            )
+            self.settle(publication, UNDELIVERABLE, error=UndeliverableException(reason))
+            return False
         self.ledger.route(len(deliveries) + len(lost))
         publication.stage = SETTLED
         publication.parent = None
@@ -472,29 +517,29 @@ class Pipeline:
                 self.link_token(delivery, token)
         if publication.observation is not None:
             publication.observation.routed(publication, deliveries)
+        return True
 
-    def address(self, publication: Publication) -> bool:
-        """Work out who hears a publication; settle it if that fails.
+    def address(self, publication: Publication) -> list[Delivery]:
+        """Work out who hears a publication.
 
         Those of unknown types will not hear it: they are set aside in ``publication.lost``.
 
         It counts who subscribes when the publication's turn comes. Where mailboxes are bounded it
-        is also worked out before, to see if the publisher has to wait.
+        is also worked out before, to see if the publisher has to wait; and when an intervention
+        handler waits, to keep the publication's place at its recipients.
+
+        Raises:
+            BaseException: what a subscription raised; nothing has changed.
         """
         assert publication.topic is not None
+        recipients = self.routes.recipients(publication.topic)
         early: dict[AgentId | None, Delivery] = {
             delivery.recipient: delivery for delivery in publication.deliveries or ()
         }
-        try:
-            recipients = self.routes.recipients(publication.topic)
-        except BaseException as exc:  # a subscription of the application's raised
-            for delivery in early.values():
-                self.void(delivery)
-            self.settle(publication, FAILED, error=exc)
-            return False
         deliveries: list[Delivery] = []
         publication.lost = ()
         sender = publication.sender
+        message = publication.message
         activations = self.activations
         for id in recipients:
             if id == sender:
@@ -510,161 +555,86 @@ class Pipeline:
                         continue
                 known = Delivery(publication, activation)
                 activation.enter(known)
+            else:
+                known.message = message  # an intervention handler may have changed it
             deliveries.append(known)
         publication.deliveries = deliveries
         for delivery in early.values():  # they subscribe no more
             self.void(delivery)
-        return True
+        return deliveries
+
+    def address_early(self, publication: Publication) -> None:
+        """Work out who hears a publication before its turn has come."""
+        try:
+            self.address(publication)
+        except BaseException:  # a subscription raised: its turn meets that again, and reports it
+            self.void_early(publication)
+
+    def void_early(self, envelope: Envelope) -> None:
+        """Take back the deliveries that were made early, if it is a publication with any."""
+        for delivery in envelope.deliveries or ():
+            self.void(delivery)
 
     # --- interception
 
-    async def _intercept(self, envelope: Envelope, worker: Worker) -> bool:
-        """Show one envelope to the intervention handlers.
-
-        It keeps its place at its recipients meanwhile: later messages to them wait behind it.
-        """
-        targets: list[Any] = [envelope]
-        if isinstance(envelope, Publication):
-            if not self.address(envelope):
-                return True
-            assert envelope.deliveries is not None
-            targets = list(envelope.deliveries)
-        for target in targets:
-            target.activation.hold(target)
-        current_frame.set(envelope)
-        before = copy_context()
-        try:
-            message = await self._ask_interveners(envelope, envelope.message)
-        except BaseException as exc:  # the sender gets the very object
-            self._end_interception(envelope, targets)
-            self._settle_failure(envelope, exc, worker)
-            return False
-        finally:
-            clean = is_unchanged(before)
-            current_frame.set(NO_FRAME)
-        if self._loop.is_cancelled():  # and an intervention handler has kept that to itself
-            self._end_interception(envelope, targets)
-            self._settle_cancelled(envelope)
-            return False
+    def _judge(
+        self, envelope: Envelope, message: Any, held: Sequence[Envelope], *, clean: bool
+    ) -> bool:
+        """Do with a message what its intervention handlers want; return whether it goes on here."""
         if message is DropMessage:
-            self._end_interception(envelope, targets)
+            self._end_interception(envelope, held)
             error = MessageDroppedException(
                 f"an intervention handler dropped {envelope!r} on its way"
             )
             self.settle(envelope, DROPPED, error=error)
-            return clean
+            return False
+        envelope.message = message
+        envelope.intercepted = True
+        if held:
+            self._pass_on(envelope, held)
+            return False
+        if clean:
+            return True
+        envelope.stage = QUEUED  # it is still its turn, in a worker with clean context variables
+        envelope.scope = None
+        self.workers.push(envelope)
+        return False
+
+    def _hold(self, envelope: Envelope) -> Sequence[Envelope]:
+        """Have a message, or the deliveries of a publication, keep their places."""
+        targets: list[Any] = [envelope]
         if isinstance(envelope, Publication):
-            self._let_go(envelope, targets)
+            self.address_early(envelope)
+            targets = [*(envelope.deliveries or ())]
+        for target in targets:
+            target.activation.hold(target)
+        return targets
+
+    def _pass_on(self, envelope: Envelope, held: Sequence[Envelope]) -> None:
+        if isinstance(envelope, Publication):
+            self._replace(envelope)
         else:
             envelope.stage = QUEUED
             envelope.scope = None
-        envelope.intercepted = True
         self.workers.coming_back = True
-        for target in targets:
-            target.message = message
-            target.intercepted = True
-            target.activation.release(target)
-            target.activation.advance()
+        for target in held:
+            activation = target.activation
+            assert activation is not None
+            target.message = envelope.message
+            activation.release(target)
+            activation.advance()
             if not target.cleared and target.stage is QUEUED:
-                self._check_circle(target, target.activation)
-        return clean
+                self._check_circle(target, activation)
 
-    def _end_interception(self, envelope: Envelope, targets: list[Any]) -> None:
-        for target in targets:
+    def _end_interception(self, envelope: Envelope, held: Sequence[Envelope]) -> None:
+        for target in held:
+            assert target.activation is not None
             target.activation.release(target)
-            if target is not envelope:
-                assert isinstance(target, Delivery)
-                self.void(target)
-
-    async def _ask_interveners(self, envelope: Envelope, message: Any) -> Any:
-        """Give what the intervention handlers make of *message*: `DropMessage` if they drop it."""
-        context = MessageContext(
-            envelope.sender,
-            envelope.topic,
-            envelope.topic is None,
-            envelope.token,
-            envelope._message_id,
-            origin=envelope,
-        )
-        envelope.context = context
-        recipient = envelope.recipient
-
-        def ask(intervener: InterventionHandler, message: Any) -> Awaitable[Any]:
-            if recipient is None:
-                return intervener.on_publish(message, message_context=context)
-            return intervener.on_send(message, message_context=context, recipient=recipient)
-
-        return await self._pass_along(envelope, message, ask)
-
-    async def _intercept_reply(self, request: Request, reply: Any) -> Any:
-        responder = request.recipient
-        assert responder is not None
-
-        def ask(intervener: InterventionHandler, reply: Any) -> Awaitable[Any]:
-            return intervener.on_response(reply, sender=responder, recipient=request.sender)
-
-        reply = await self._pass_along(request, reply, ask)
-        if reply is DropMessage:
-            raise DroppedReply(f"an intervention handler dropped the reply of {responder}")
-        return reply
-
-    async def _pass_along(
-        self,
-        envelope: Envelope,
-        message: Any,
-        ask: Callable[[InterventionHandler, Any], Awaitable[Any]],
-    ) -> Any:
-        """The one way past the intervention handlers, for requests, publications and replies."""
-        for intervener in self._interveners:
-            if envelope.observation is None:
-                answer = await call_user(ask, intervener, message)
-            else:
-                answer = await envelope.observation.intercept(call_user, ask, intervener, message)
-            if answer is None:
-                if message is None:
-                    continue  # the reply of a handler that returns nothing
-                warnings.warn(
-                    f"intervention handler {type(intervener).__name__} returned None: the message "
-                    "goes on unchanged; return the message, or DropMessage to drop it",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            elif answer is DropMessage or isinstance(answer, DropMessage):
-                return DropMessage
-            else:
-                message = answer
-        return message
+        self.void_early(envelope)
 
 
 class DroppedReply(Exception):
     """Inside the pipeline: the handler has run, but its reply was dropped."""
-
-
-async def handle(agent: Agent, message: Any, context: MessageContext) -> Any:
-    """Call a message handler. A frame of its own: from here on Ctrl-C may interrupt."""
-    return await agent.on_message(message, context)
-
-
-async def call_user(function: Callable[..., Any], *args: Any) -> Any:
-    """Call what the application gave us, sync or async. From here on Ctrl-C may interrupt."""
-    result: Any = None
-    try:
-        result = function(*args)
-        if inspect.isawaitable(result):
-            result = await result
-    except BaseException:
-        if inspect.iscoroutine(result):  # interrupted before it began: it would warn of that
-            result.close()
-        raise
-    return result
-
-
-def is_unchanged(context: Context) -> bool:
-    """Whether the context variables are still those of *context*."""
-    try:
-        return copy_context() == context
-    except Exception:  # a value that cannot be compared, and is not the one it was
-        return False
 
 
 def split_cancelled(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._sansio._errors import UnknownAgentType
 from .._sansio._identifiers import AgentId, AgentType
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from .._sansio._abc import Agent
 
 __all__ = ["Registration", "Registry"]
+
+
+AGENT_METHODS: Final = (
+    "id",
+    "metadata",
+    "bind_id_and_runtime",
+    "on_message",
+    "save_state",
+    "load_state",
+    "close",
+)
 
 
 def check_bound(value: object, name: str) -> int | None:
@@ -85,7 +96,7 @@ class Registration:
             )
         missing = [
             name
-            for name in ("id", "metadata", "on_message", "save_state", "load_state", "close")
+            for name in AGENT_METHODS
             if not (hasattr(type(agent), name) or hasattr(agent, name))
         ]
         if missing:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from .._sansio._contexts import current_frame
 from .._sansio._errors import StateError
 from .._sansio._identifiers import AgentId
+from ._calls import call_user
 from ._envelope import SETTLED, Envelope, Errand, Farewell, Look
-from ._pipeline import call_user
 from ._reaper import Reaper
 from ._state import check_agent_state, parse_state
 from ._waits import begin_waiting, end_waiting
@@ -64,12 +64,12 @@ class Residents:
             errand = Errand(parent, activation)
             if activation.starter is None and activation.closing is None:
                 activation.queued += 1
-                self._gate.errands.add(errand)
+                self._gate.errands[errand] = None
                 try:
                     await self._pipeline.make_agent(activation, errand)
                 finally:
                     activation.queued -= 1
-                    self._gate.errands.discard(errand)
+                    del self._gate.errands[errand]
                     errand.stage = SETTLED
                     self._pipeline.forget_if_unused(activation)
                     if activation.registration.idle_timeout is not None:

@@ -23,6 +23,7 @@ from .._sansio._serialization import SerializationRegistry
 from .._sansio._serializers import MessageSerializer
 from .._sansio._tracing import MessageTracer
 from ._admission import Admission
+from ._calls import call_user, is_true
 from ._envelope import (
     CANCELLED,
     HANDLED,
@@ -34,7 +35,7 @@ from ._gate import Gate, State, is_inside
 from ._ledger import RuntimeStatistics
 from ._loop import EventLoop, Nursery
 from ._observation import Observer
-from ._pipeline import Pipeline, call_user
+from ._pipeline import Pipeline
 from ._registration import Registration, check_bound, check_overflow
 from ._residents import Residents
 from ._state import check_agent_state, check_form
@@ -78,7 +79,8 @@ class Runtime:
             `stop_when_idle`, `stop_when`, `process_next`, `close` or end of the block raises them
             all as one exception group.
         max_pending: How many messages may be accepted and unfinished; None for no bound. It binds
-            submitters outside of handlers; what handlers submit is always taken in.
+            submitters outside of handlers; what handlers submit is always taken in. A publication
+            needs room for one, however many recipients it will have.
         overflow: What a submitter meets at a bound: ``"wait"`` for room, or ``"raise"``
             `Overloaded`. Agent types may have their own.
         strict: Whether a request that no handler of a `RoutedAgent` accepts raises
@@ -224,6 +226,7 @@ class Runtime:
         self._gate.ending = True
         self._gate.flowing = False
         self._workers.halt()
+        self._gate.intake.end()
         self._gate.fail_queued(LEFT)
         self._gate.cancel_running(reason)
         if self._nursery is not None:
@@ -352,19 +355,13 @@ class Runtime:
 
         Raises:
             RuntimeError: outside of the runtime's block, or started: then messages are taken up
-                as they come.
+                as they come. Also if that comes to be while it waits.
             BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
         """
-        if self._nursery is None:
-            raise RuntimeError("process_next() needs the runtime's block: `async with runtime:`")
-        if self._gate.state is not State.STOPPED:
-            raise RuntimeError(
-                f"the runtime is {self._gate.state.value} and takes up messages by itself: "
-                "process_next() is for a runtime that is not"
-            )
+        self._gate.check_by_hand()
         self._supervisor.raise_kept()
         self._residents.reopen()
-        self._workers.submit(await self._gate.intake.take())
+        await self._gate.pass_one()
         # In one turn of the loop a worker is woken, in the next it begins. Several recipients of a
         # publication take as many workers, if they wait.
         await self._loop.checkpoint()
@@ -610,7 +607,7 @@ class Runtime:
         except BaseException:  # undone, and raised again
             self._pipeline.registry.remove_instance(agent_id)
             raise
-        self._pipeline.activation(agent_id)
+        self._pipeline.settle_in(agent_id, agent_instance)
         return agent_id
 
     async def add_subscription(self, subscription: Subscription) -> None:
@@ -734,8 +731,9 @@ class Runtime:
         """Give the states of all agents that were made, as ``{"type/key": state}``.
 
         It is one consistent cut: messages are held up, those that have begun are finished, with all
-        they wait for, and then every agent is asked while nothing is handled. Queued messages and
-        subscriptions are not part of it.
+        they wait for, and then every agent is asked while nothing is handled. A message that is
+        with an intervention handler has begun. Queued messages and subscriptions are not part of
+        the cut.
 
         Raises:
             RuntimeError: called by a handler, which it would wait for.
@@ -752,13 +750,10 @@ class Runtime:
             RuntimeError: called by a handler, which it would wait for.
             StateError: *state* is not one of ours, or names agent types that are not registered;
                 nothing was loaded.
+            BaseException: what a factory or an agent's `load_state` raised. The agents that *state*
+                names before that one have been restored, those behind it have not.
         """
         await self._residents.load_state(state)
-
-
-def is_true(condition: Callable[[], bool]) -> bool:
-    """Ask the application's condition. From here on Ctrl-C may interrupt."""
-    return condition()
 
 
 def raise_failures(failures: list[BaseException], kept: BaseException | None) -> None:

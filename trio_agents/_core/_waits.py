@@ -44,8 +44,8 @@ def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError |
         )
     for caller in callers:
         if caller.blocked is None:
-            caller.blocked = set()
-        caller.blocked.add(envelope)
+            caller.blocked = {}
+        caller.blocked[envelope] = None
     envelope.noted_by = callers
     circle = _find_circle(envelope)
     if not circle:
@@ -62,7 +62,7 @@ def end_waiting(envelope: Envelope) -> None:
     """Note that *envelope* does not wait any more."""
     for caller in envelope.noted_by:
         if caller.blocked is not None:
-            caller.blocked.discard(envelope)
+            caller.blocked.pop(envelope, None)
     envelope.noted_by = ()
 
 

@@ -67,7 +67,7 @@ class Workers:
     """
 
     def __init__(
-        self, loop: EventLoop, ledger: Ledger, carry: Callable[[Envelope, Worker], Awaitable[bool]]
+        self, loop: EventLoop, ledger: Ledger, carry: Callable[[Envelope], Awaitable[bool]]
     ) -> None:
         self._loop = loop
         self._ledger = ledger
@@ -87,7 +87,7 @@ class Workers:
         self._nursery: Nursery | None = None
         self._context: Context | None = None
         self._epoch = 0
-        self.at_work: set[Worker] = set()
+        self.at_work: dict[Worker, None] = {}
 
     def open(self, nursery: Nursery) -> None:
         """Start workers in *nursery* from now on, with the context variables in force here.
@@ -175,7 +175,7 @@ class Workers:
         self._scouts -= 1
         scope = self._loop.CancelScope()
         worker = Worker(scope)
-        self.at_work.add(worker)
+        self.at_work[worker] = None
         try:
             with scope:
                 while epoch == self._epoch:
@@ -215,7 +215,7 @@ class Workers:
                     envelope.stage = TAKEN
                     ledger.running += 1
                     try:
-                        fit = await carry(envelope, worker)
+                        fit = await carry(envelope)
                     finally:
                         self.coming_back = False
                         worker.envelope = None
@@ -227,7 +227,7 @@ class Workers:
                         return
                     streak += 1
         finally:
-            self.at_work.discard(worker)
+            del self.at_work[worker]
             if not self.is_empty and not self._scouts:
                 self._wake()
 

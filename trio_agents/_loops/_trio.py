@@ -15,8 +15,10 @@ from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule, w
 from .._core import (
     _activation,
     _admission,
+    _calls,
     _gate,
     _intake,
+    _interception,
     _ledger,
     _pipeline,
     _reaper,
@@ -81,6 +83,7 @@ class TrioLoop:
 
     Cancelled: ClassVar[type[BaseException]] = trio.Cancelled
     CancelScope = trio.CancelScope
+    EndOfChannel: ClassVar[type[Exception]] = trio.EndOfChannel
     Event = trio.Event
     Reply = TrioReply
     WouldBlock: ClassVar[type[Exception]] = trio.WouldBlock
@@ -135,30 +138,35 @@ def _find_home() -> Home | None:
 home_finders.append(_find_home)
 
 
+CORE = (
+    _activation,
+    _admission,
+    _gate,
+    _intake,
+    _interception,
+    _ledger,
+    _pipeline,
+    _reaper,
+    _residents,
+    _room,
+    _runtime,
+    _workers,
+)
+
+
 def let_interrupts_wait() -> None:
     """Keep Ctrl-C out of the core's own code, and let it into the application's.
 
     trio raises `KeyboardInterrupt` wherever the main thread happens to be. In the middle of the
     core's bookkeeping that would lose a message; there it waits for the next checkpoint. Handlers,
-    factories and everything else that the core calls through `handle` and `call_user` may be
-    interrupted as in any trio program.
+    factories and everything else that the core calls through `_calls` may be interrupted as in any
+    trio program.
     """
-    for module in (
-        _activation,
-        _admission,
-        _gate,
-        _intake,
-        _ledger,
-        _pipeline,
-        _reaper,
-        _residents,
-        _room,
-        _runtime,
-        _workers,
-    ):
+    for module in CORE:
         for function in functions_of(module):
             trio.lowlevel.enable_ki_protection(function)
-    for function in (_pipeline.handle, _pipeline.call_user, _runtime.is_true):
+    asking = _interception.Interceptors._ask_each
+    for function in (_calls.handle, _calls.call_user, _calls.is_true, asking):
         trio.lowlevel.disable_ki_protection(function)
 
 
