@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._sansio._cancellation import CancellationToken
-from .._sansio._errors import MessageCancelled, Overloaded, UnknownAgentType
+from .._sansio._errors import Overloaded, UnknownAgentType
 from .._sansio._identifiers import AgentId
 from ._envelope import (
     CANCELLED,
@@ -48,7 +48,7 @@ class Admission:
     ) -> None:
         self.bounded = False  # some agent type has a bounded mailbox
         self.unbounded = pipeline.door is None  # nothing at all has a bound
-        self._new_reply = loop.Reply
+        self._loop = loop
         self._pipeline = pipeline
         self._ledger = pipeline.ledger
         self._workers = pipeline.workers
@@ -101,7 +101,9 @@ class Admission:
         if token is not None and token.is_cancelled():
             self._ledger.accept()
             self._ledger.settle(CANCELLED)
-            raise MessageCancelled("its CancellationToken was cancelled before it was sent")
+            raise self._loop.MessageCancelled(
+                "its CancellationToken was cancelled before it was sent"
+            )
         self._observer.submitted(envelope)
 
     async def admit(self, envelope: Envelope, activation: Activation | None) -> None:
@@ -161,7 +163,9 @@ class Admission:
                 if activation is not None:
                     activation.visitors -= 1
             if not entered:
-                raise MessageCancelled("its CancellationToken was cancelled before there was room")
+                raise self._loop.MessageCancelled(
+                    "its CancellationToken was cancelled before there was room"
+                )
 
     def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
         """Refuse what finds a full mailbox whose policy is to refuse.
@@ -199,7 +203,7 @@ class Admission:
         Raises:
             DeadlockError: that would never be.
         """
-        publication.reply = self._new_reply()
+        reply = publication.reply = self._loop.Reply()
         outside = [d for d in publication.deliveries or () if not d.place]
         for delivery in outside:
             activation = delivery.activation
@@ -218,8 +222,9 @@ class Admission:
             return True
 
         try:
-            await publication.reply.wait(give_up)
+            await reply.wait(give_up)
         finally:
             for delivery in outside:
                 end_waiting(delivery)
             publication.reply = None
+        reply.raise_if_cancelled()

@@ -22,8 +22,8 @@ __all__ = [
     "close_unawaited",
     "handle",
     "is_awaitable",
+    "is_same_context",
     "is_true",
-    "is_unchanged",
     "resume",
 ]
 
@@ -89,7 +89,7 @@ def resume(work: Coroutine[Any, Any, Any], wait: Any) -> Generator[Any, Any, Any
         return end.value
 
 
-def is_unchanged(context: Context) -> bool:
+def is_same_context(context: Context) -> bool:
     """Whether the context variables are still those of *context*."""
     try:
         return copy_context() == context

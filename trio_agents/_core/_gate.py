@@ -102,7 +102,7 @@ class Gate:
         """Cancel the handlers, and the tokens that work outside of our event loop may know."""
         for worker in tuple(self._workers.at_work):
             if worker.envelope is not None:
-                self._pipeline.cancel(worker.envelope, reason)
+                self._pipeline.press(worker.envelope, reason)
 
     def fail_queued(self, reason: str) -> None:
         # Again and again, because the end of one message lets in others that wait at the door.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
 from .._sansio._cancellation import Home
@@ -58,6 +59,9 @@ class ReceiveChannel(Protocol):
 class Reply(Protocol):
     """A one-shot place where one task waits until another calls `set`."""
 
+    # Whether a cancellation came that will not come again by itself: it must be raised, or left.
+    interrupted: bool
+
     def set(self) -> None:
         """End the wait. To be called once, in the loop's thread; waiting may not have begun."""
         ...
@@ -68,12 +72,16 @@ class Reply(Protocol):
         When the waiting task is cancelled, *abandon* is called once, and must not wait. True means
         that `set` will not be called and the cancellation may be raised now. False means that
         `set` is still to come: the wait goes on, shielded. What had cancelled the task is then
-        delivered by `raise_if_cancelled`.
+        delivered by `raise_if_cancelled`. After `set` no cancellation ends the wait.
         """
         ...
 
     def raise_if_cancelled(self) -> None:
         """Raise the cancellation that came during the wait, if one came."""
+        ...
+
+    def leave_cancellation(self) -> None:
+        """Have the cancellation that came during the wait come again at the next wait."""
         ...
 
 
@@ -82,6 +90,10 @@ class EventLoop(Protocol):
 
     # What a cancelled task raises.
     Cancelled: ClassVar[type[BaseException]]
+    # What the sender of a message gets that was cancelled, while it was not itself.
+    MessageCancelled: ClassVar[type[BaseException]]
+    # What a publication's handler may raise and be ignored; anything else means the program.
+    Ignorable: ClassVar[tuple[type[BaseException], ...]]
     # What `receive` raises when the sending end is closed and there is nothing left.
     EndOfChannel: ClassVar[type[Exception]]
     # What `receive_nowait` raises when there is nothing to receive.
@@ -92,14 +104,45 @@ class EventLoop(Protocol):
         """Open a channel without a bound: bounds are kept where submitters wait, in `_room`."""
         ...
 
-    def CancelScope(self, *, deadline: float = ..., shield: bool = ...) -> Any: ...
+    def CancelScope(self, *, deadline: float = ...) -> Any:
+        """Open a scope around a wait of the core's own."""
+        ...
+
+    def HandlerScope(self) -> Any:
+        """Open a scope around handlers, which are cancelled the way this loop's programs expect.
+
+        Nothing but its own `cancel` cancels what is inside.
+        """
+        ...
+
     def Event(self) -> Event: ...
     def Reply(self) -> Reply: ...
     def current_time(self) -> float: ...
-    async def sleep_until(self, deadline: float) -> None: ...
     async def checkpoint(self) -> None: ...
     def is_cancelled(self) -> bool:
         """Whether the next checkpoint of this task would raise its cancellation."""
+        ...
+
+    def is_unchanged(self, before: Context) -> bool:
+        """Whether a handler has left this task as it was: fit for another.
+
+        *before* is a copy of its context variables then.
+        """
+        ...
+
+    def join_failures(self, failures: list[BaseException]) -> BaseException:
+        """Make one exception of the failures that no sender waited for; there is at least one."""
+        ...
+
+    def explain(self, error: BaseException) -> None:
+        """Add a note to an error that comes of code for another event loop."""
+        ...
+
+    def here(self) -> object:
+        """What identifies the running event loop, as far as it must be told from others.
+
+        None, or something that no loop gives, where no loop of this kind runs.
+        """
         ...
 
     def home(self) -> Home:

@@ -25,7 +25,6 @@ from .._sansio._contexts import (
     current_frame,
 )
 from .._sansio._errors import (
-    MessageCancelled,
     MessageDroppedException,
     UndeliverableException,
     UnknownAgentType,
@@ -33,7 +32,7 @@ from .._sansio._errors import (
 from .._sansio._intervention import DropMessage, InterventionHandler
 from .._sansio._routing import RoutingTable
 from ._activation import Activation
-from ._calls import begin, call_user, handle, is_unchanged, resume
+from ._calls import begin, call_user, handle, resume
 from ._envelope import (
     CANCELLED,
     DROPPED,
@@ -81,6 +80,7 @@ class Pipeline:
     ) -> None:
         self._runtime = runtime
         self._loop = loop
+        self._is_unchanged = loop.is_unchanged
         self._interceptors = Interceptors(intervention_handlers) if intervention_handlers else None
         self.supervisor = supervisor
         self.ledger = Ledger(loop.Event)
@@ -225,14 +225,21 @@ class Pipeline:
         """Cancel a message wherever it is; return whether that has settled it."""
         if envelope.stage is QUEUED:
             self.void_early(envelope)
-            self.settle(envelope, CANCELLED, error=MessageCancelled(reason))
+            self.settle(envelope, CANCELLED, error=self._loop.MessageCancelled(reason))
             return True
-        if envelope.stage is not SETTLED:
-            envelope.cancel_reason = reason
-            self._cancelling.append(envelope)
-            if not self._is_cancelling:
-                self._cancel_running()
+        # Asked once is enough: the handler may be cleaning up, or mean to answer all the same.
+        if envelope.stage is not SETTLED and envelope.cancel_reason is None:
+            self.press(envelope, reason)
         return False
+
+    def press(self, envelope: Envelope, reason: str) -> None:
+        """Cancel a message that somebody is at work on, even if that has been done before."""
+        if envelope.stage is SETTLED:
+            return
+        envelope.cancel_reason = reason
+        self._cancelling.append(envelope)
+        if not self._is_cancelling:
+            self._cancel_running()
 
     def _cancel_running(self) -> None:
         # A handler that is cancelled while it waits for a reply cancels that request, and so on
@@ -300,7 +307,7 @@ class Pipeline:
                 self._settle_failure(envelope, exc)
                 return False
             finally:
-                clean = is_unchanged(before)
+                clean = self._is_unchanged(before)
                 current_frame.set(NO_FRAME)
             if envelope.cancel_reason or (not answered and self._loop.is_cancelled()):
                 # An intervention handler has kept that to itself.
@@ -324,7 +331,7 @@ class Pipeline:
                 return True
             before = copy_context()
             await self.close_agent(envelope, activation)
-            return is_unchanged(before)
+            return self._is_unchanged(before)
         if not envelope.cleared:
             if not activation.open and not activation.may_take(envelope):
                 self._defer(envelope, activation)
@@ -336,7 +343,7 @@ class Pipeline:
         if activation.agent is None:
             before = copy_context()
             made = await self._start(envelope, activation)
-            clean = is_unchanged(before)
+            clean = self._is_unchanged(before)
             if not made:
                 return clean and envelope.cancel_reason is None
         agent = activation.agent
@@ -363,7 +370,7 @@ class Pipeline:
         else:
             self.settle(envelope, HANDLED, result=result)
         finally:
-            clean = clean and is_unchanged(before)
+            clean = clean and self._is_unchanged(before)
             current_frame.set(NO_FRAME)
             activation.running -= 1
             if activation.runners is not None:
@@ -385,6 +392,7 @@ class Pipeline:
             )
             self.settle(envelope, DROPPED, error=error)
         elif rest is not None:
+            self._loop.explain(rest)
             self.settle(envelope, FAILED, error=rest)
         else:
             self._settle_cancelled(envelope)
@@ -393,7 +401,7 @@ class Pipeline:
 
     def _settle_cancelled(self, envelope: Envelope) -> None:
         reason = envelope.cancel_reason or "the runtime's block was left"
-        self.settle(envelope, CANCELLED, error=MessageCancelled(reason))
+        self.settle(envelope, CANCELLED, error=self._loop.MessageCancelled(reason))
 
     def _defer(self, envelope: Envelope, activation: Activation) -> None:
         envelope.stage = QUEUED

@@ -43,8 +43,10 @@ class Reaper:
             self._push(now + activation.registration.idle_timeout, activation)
 
     def close(self) -> None:
-        """The nursery has ended."""
+        """Watch no more: the nursery is about to end, or has."""
         self._nursery = None
+        if self._sooner is not None:
+            self._sooner.set()
 
     def note_idle(self, activation: Activation) -> None:
         """Note that an agent has nothing to do, for now."""
@@ -72,7 +74,7 @@ class Reaper:
             self._nursery.start_soon(self._reap)
 
     async def _reap(self) -> None:
-        while self._due:
+        while self._due and self._nursery is not None:
             assert self._sooner is not None
             with self._loop.CancelScope(deadline=self._due[0][0]):
                 await self._sooner.wait()

@@ -145,6 +145,7 @@ class Residents:
                 end_waiting(farewell)
         if farewell.error is not None:
             raise farewell.error
+        reply.raise_if_cancelled()
 
     async def save_state(self) -> dict[str, Any]:
         """Ask every agent for its state, in one consistent cut."""

@@ -65,6 +65,7 @@ class Door:
         finally:
             if token is not None:
                 token.unlink(link)
+        reply.leave_cancellation()
         return entered
 
     def move_up(self) -> None:

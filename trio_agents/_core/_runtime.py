@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, TypeVar, Unpack, cast, overload
 
 from .._sansio._abc import Agent, Subscription
 from .._sansio._cancellation import CancellationToken
@@ -44,11 +44,13 @@ from ._supervision import Supervisor
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
-__all__ = ["Runtime"]
+__all__ = ["Runtime", "RuntimeOptions", "running"]
 
 AgentT = TypeVar("AgentT", bound=Agent)
 SelfT = TypeVar("SelfT", bound="Runtime")
+RuntimeT = TypeVar("RuntimeT", bound="Runtime")
 
+LEAVING: Final = "the runtime's block was left"
 LEFT: Final = "the runtime's block was left before it was handled"
 CONDITION_PERIOD: Final = 1.0  # seconds; how often `stop_when` looks without an occasion
 
@@ -116,7 +118,7 @@ class Runtime:
         self._serialization = SerializationRegistry()
         self._tracer_provider = tracer_provider
         self._observer = Observer(self._serialization)
-        self._supervisor = Supervisor(ignore=ignore_unhandled_exceptions)
+        self._supervisor = Supervisor(self._loop, ignore=ignore_unhandled_exceptions)
         self._supervisor.end_block = self._crash
         loop = self._loop
         self._pipeline = Pipeline(
@@ -136,6 +138,8 @@ class Runtime:
         self._new_reply = loop.Reply
         self._block: AbstractAsyncContextManager[Any] | None = None
         self._nursery: Nursery | None = None
+        self._here = loop.here
+        self._place: object | None = None  # where the nursery is: what `here` gives there
         # What handlers raised that is meant for the program.
         self._crashes: list[BaseException] = []
 
@@ -169,35 +173,16 @@ class Runtime:
 
     @asynccontextmanager
     async def _run_block(self) -> AsyncGenerator[None, None]:
-        # What leaves the block leaves it as itself: a nursery would wrap it in a group. So errors
-        # go around the nursery, except cancellations of its own, which it has to see.
         errors: list[BaseException] = []
-        self._crashes.clear()
-        self._gate.ending = False
-        try:
-            async with self._loop.open_nursery() as nursery:
-                self._nursery = nursery
-                self._workers.open(nursery)
-                self._residents.reaper.open(nursery)
-                self._observer.choose(self._tracer_provider)
-                try:
-                    yield
-                    await self._leave()
-                except BaseException as exc:  # raised again below, or here
-                    if nursery.cancel_scope.cancel_called:
-                        raise
-                    errors.append(exc)
-                finally:
-                    self._end("the runtime's block was left")
-        except BaseException as exc:  # raised again below
-            errors.append(exc)
+        async with self._own_nursery(errors):
+            yield
+            self._gate.close(State.STOPPING)
+            self._gate.fail_queued(LEFT)
+            await self._ledger.wait_until(self._gate.nothing_runs)
+            self._end(LEAVING)
         self._gate.close(State.STOPPED)
-        self._nursery = None
-        self._workers.close()
-        self._residents.reaper.close()
         self._gate.fail_queued(LEFT)
         failures = await self._residents.close_all()
-        errors = [*self._crashes, *errors]
         if not errors:
             raise_failures(failures, self._supervisor.take())
             return
@@ -207,16 +192,47 @@ class Runtime:
                 self._supervisor.log(other, "raised while the runtime's block was left")
         raise bare(first)
 
-    async def _leave(self) -> None:
-        """End of the block, normally: what runs may finish, what is queued fails."""
-        self._gate.close(State.STOPPING)
-        self._gate.fail_queued(LEFT)
-        await self._ledger.wait_until(self._gate.nothing_runs)
+    @asynccontextmanager
+    async def _own_nursery(self, errors: list[BaseException]) -> AsyncGenerator[None, None]:
+        """Have a nursery for everything that runs, until the block ends.
+
+        What leaves the block is to leave it as itself: a nursery would wrap it in a group. So
+        errors go around the nursery, into *errors*, except cancellations of its own, which it has
+        to see.
+        """
+        self._crashes.clear()
+        self._gate.ending = False
+        try:
+            async with self._loop.open_nursery() as nursery:
+                self._nursery = nursery
+                self._place = self._loop.here()
+                self._workers.open(nursery)
+                self._residents.reaper.open(nursery)
+                self._observer.choose(self._tracer_provider)
+                try:
+                    yield
+                except BaseException as exc:  # raised by the caller, or here
+                    crashed = nursery.cancel_scope.cancel_called
+                    self._end(LEAVING)
+                    if crashed:
+                        raise
+                    errors.append(exc)
+                finally:
+                    self._nursery = self._place = None
+                    self._workers.halt()
+                    self._residents.reaper.close()
+        except BaseException as exc:  # raised by the caller
+            errors.append(exc)
+        self._workers.close()
+        errors[:0] = self._crashes
 
     def _crash(self, error: BaseException) -> None:
         """A handler raised what is meant for the program: end the block with it."""
         self._crashes.append(error)
-        self._end(f"a handler raised {type(error).__name__}")
+        reason = f"a handler raised {type(error).__name__}"
+        self._end(reason)
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel(reason)
 
     def _end(self, reason: str) -> None:
         """Cancel what runs and fail what is queued: nothing begins any more in this block.
@@ -229,8 +245,18 @@ class Runtime:
         self._gate.intake.end()
         self._gate.fail_queued(LEFT)
         self._gate.cancel_running(reason)
-        if self._nursery is not None:
-            self._nursery.cancel_scope.cancel(reason)
+
+    def _check_place(self) -> None:
+        """Refuse a call from another event loop than the one that the runtime runs on.
+
+        Raises:
+            RuntimeError: it says how to reach the runtime from there.
+        """
+        if self._place is not None and self._here() != self._place:
+            raise RuntimeError(
+                "this runtime runs on another event loop, in another thread say, and can only be "
+                "used there: from elsewhere use a runtime behind trio_agents.portal.open_portal()"
+            )
 
     # --- start and stop
 
@@ -246,6 +272,7 @@ class Runtime:
         Raises:
             RuntimeError: outside of the runtime's block, or already started.
         """
+        self._check_place()
         if self._nursery is None or self._gate.ending:
             raise RuntimeError(
                 "start() needs the runtime's block: "
@@ -358,6 +385,7 @@ class Runtime:
                 as they come. Also if that comes to be while it waits.
             BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
         """
+        self._check_place()
         self._gate.check_by_hand()
         self._supervisor.raise_kept()
         self._residents.reopen()
@@ -411,6 +439,7 @@ class Runtime:
                 self._gate.close(State.STOPPED)
 
     def _check_started(self, name: str) -> None:
+        self._check_place()
         if self._gate.state is not State.STARTED:
             raise RuntimeError(
                 f"{name}() was called on a runtime that is not started: call start() first"
@@ -454,6 +483,8 @@ class Runtime:
             DeadlockError: this request and others would have waited for each other for ever.
             BaseException: whatever the handler raised, the very object.
         """
+        if self._here() != self._place:
+            self._check_place()
         parent = current_frame.get()
         request = Request(
             message,
@@ -487,14 +518,14 @@ class Runtime:
             raise
         reply = request.reply
         await reply.wait(partial(self._pipeline.cancel, request, "its sender was cancelled"))
-        if request.outcome is HANDLED:
+        if request.outcome is HANDLED and not reply.interrupted:
             return request.result
         # Its traceback refers to this frame, and to the one that handled the request. Without the
         # `None` and the `del` they and the error keep each other alive.
         error, request.error = request.error, None
-        assert error is not None
-        if request.outcome is CANCELLED:
+        if error is None or request.outcome is CANCELLED:
             reply.raise_if_cancelled()
+        assert error is not None
         try:
             raise error
         finally:
@@ -530,6 +561,8 @@ class Runtime:
         """
         if not isinstance(topic_id, TopicId):
             raise TypeError(f"topic_id must be a TopicId, not {type(topic_id).__name__}")
+        if self._here() != self._place:
+            self._check_place()
         parent = current_frame.get()
         publication = Publication(
             message, sender, parent if isinstance(parent, Envelope) else None, topic_id
@@ -754,6 +787,27 @@ class Runtime:
                 names before that one have been restored, those behind it have not.
         """
         await self._residents.load_state(state)
+
+
+class RuntimeOptions(TypedDict, total=False):
+    """The keyword arguments of a runtime, see there."""
+
+    intervention_handlers: Sequence[InterventionHandler] | None
+    tracer_provider: TracerProvider | None
+    ignore_unhandled_exceptions: bool
+    max_pending: int | None
+    overflow: Overflow
+    strict: bool
+
+
+@asynccontextmanager
+async def running(runtime: RuntimeT) -> AsyncGenerator[RuntimeT, None]:
+    """Enter the block of *runtime* and start it; on a normal exit, finish all work."""
+    async with runtime:
+        runtime.start()
+        yield runtime
+        if runtime.is_started():
+            await runtime.stop_when_idle()
 
 
 def raise_failures(failures: list[BaseException], kept: BaseException | None) -> None:

@@ -23,6 +23,7 @@ from ._envelope import Envelope, Publication
 
 if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId
+    from ._loop import EventLoop
 
 __all__ = ["Supervisor"]
 
@@ -33,7 +34,8 @@ events = logging.getLogger(EVENT_LOGGER_NAME)
 class Supervisor:
     """Judges failures that no sender waits for."""
 
-    def __init__(self, *, ignore: bool) -> None:
+    def __init__(self, loop: EventLoop, *, ignore: bool) -> None:
+        self._loop = loop
         self._ignore = ignore
         self._kept: list[BaseException] = []
         self.end_block: Callable[[BaseException], None] | None = None
@@ -62,26 +64,26 @@ class Supervisor:
             self.end_block(error)
             return
         self.log(error, what)
-        if not self._ignore or not isinstance(error, Exception):
+        if not self._ignore or not isinstance(error, self._loop.Ignorable):
             self._kept.append(error)
 
     def log(self, error: BaseException, what: str) -> None:
         """Log a failure, with its traceback."""
         logger.error("Unhandled exception: %s", what, exc_info=error)
 
-    def take(self) -> BaseExceptionGroup[BaseException] | None:
-        """Give all failures kept so far as one group, once."""
+    def take(self) -> BaseException | None:
+        """Give all failures kept so far as one exception, once."""
         if not self._kept:
             return None
         kept, self._kept = self._kept, []
-        return BaseExceptionGroup("unhandled exceptions in message handlers", kept)
+        return self._loop.join_failures(kept)
 
     def raise_kept(self) -> None:
         """Raise what `take` gives.
 
         Raises:
-            BaseExceptionGroup: one leaf for each failure; an `ExceptionGroup` where possible.
+            BaseException: all failures kept so far, as the event loop joins them.
         """
-        group = self.take()
-        if group is not None:
-            raise group
+        error = self.take()
+        if error is not None:
+            raise error

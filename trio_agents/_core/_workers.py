@@ -118,15 +118,17 @@ class Workers:
         return not (self._released or self._front or self._queued)
 
     def halt(self) -> None:
-        """Have no worker begin anything more; their nursery is about to be cancelled."""
+        """Have no worker begin anything more; those that rest end."""
         self._nursery = None
         self._epoch += 1
+        while self._resting:
+            self._scouts += 1
+            self._resting.pop().set()
 
     def close(self) -> None:
         """Forget the workers: their nursery has ended."""
         self.halt()
         self._scouts = 0
-        self._resting.clear()
 
     def submit(self, envelope: Envelope) -> None:
         """Put an envelope at the end of the queue."""
@@ -173,7 +175,7 @@ class Workers:
         envelope: Envelope
         streak = 0
         self._scouts -= 1
-        scope = self._loop.CancelScope()
+        scope = self._loop.HandlerScope()
         worker = Worker(scope)
         self.at_work[worker] = None
         try:

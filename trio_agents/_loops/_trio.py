@@ -27,7 +27,9 @@ from .._core import (
     _runtime,
     _workers,
 )
+from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
+from .._sansio._errors import MessageCancelled
 
 __all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
 
@@ -39,6 +41,8 @@ class TrioReply:
     """
 
     __slots__ = ("_abandon", "_is_set", "_raise_cancel", "_task")
+
+    interrupted = False  # trio raises it again at the next checkpoint
 
     def __init__(self) -> None:
         self._task: Task | None = None
@@ -77,14 +81,20 @@ class TrioReply:
         if self._raise_cancel is not None:
             self._raise_cancel()
 
+    def leave_cancellation(self) -> None:
+        """Nothing to do: trio raises it again at the next checkpoint."""
+
 
 class TrioLoop:
     """What the core asks of an event loop, on trio."""
 
     Cancelled: ClassVar[type[BaseException]] = trio.Cancelled
     CancelScope = trio.CancelScope
+    HandlerScope = trio.CancelScope
     EndOfChannel: ClassVar[type[Exception]] = trio.EndOfChannel
     Event = trio.Event
+    Ignorable: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
+    MessageCancelled: ClassVar[type[BaseException]] = MessageCancelled
     Reply = TrioReply
     WouldBlock: ClassVar[type[Exception]] = trio.WouldBlock
 
@@ -104,11 +114,6 @@ class TrioLoop:
         return trio.current_time()
 
     @staticmethod
-    async def sleep_until(deadline: float) -> None:
-        """Sleep until trio's clock shows *deadline*."""
-        await trio.sleep_until(deadline)
-
-    @staticmethod
     async def checkpoint() -> None:
         """Let other tasks run."""
         await trio.lowlevel.checkpoint()
@@ -117,6 +122,27 @@ class TrioLoop:
     def is_cancelled() -> bool:
         """Whether the next checkpoint of this task would raise `trio.Cancelled`."""
         return trio.current_effective_deadline() == -math.inf
+
+    is_unchanged = staticmethod(is_same_context)
+
+    @staticmethod
+    def join_failures(failures: list[BaseException]) -> BaseException:
+        """Give an exception group with one leaf for each."""
+        return BaseExceptionGroup("unhandled exceptions in message handlers", failures)
+
+    @staticmethod
+    def explain(error: BaseException) -> None:
+        """Say which door to use, to code written for asyncio."""
+        if is_misplaced(error):
+            error.add_note(
+                "This runtime runs on trio, and code that it called awaited something of "
+                "asyncio's. Agents written for asyncio run in a trio_agents.asyncio runtime."
+            )
+
+    @staticmethod
+    def here() -> object:
+        """The thread: a trio run keeps to one, and shares it with no other."""
+        return threading.get_ident()
 
     @staticmethod
     def home() -> Home:
@@ -129,6 +155,13 @@ class TrioLoop:
                 token.run_sync_soon(callback)
 
         return Home(threading.get_ident(), call_soon)
+
+
+def is_misplaced(error: BaseException) -> bool:
+    """Whether *error* is asyncio's, or trio's, about a wait for something of asyncio's."""
+    if isinstance(error, TypeError):
+        return "trio got unexpected" in str(error) and "asyncio" in str(error)
+    return isinstance(error, RuntimeError) and str(error) == "no running event loop"
 
 
 def _find_home() -> Home | None:
