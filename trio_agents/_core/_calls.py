@@ -89,9 +89,9 @@ def resume(work: Coroutine[Any, Any, Any], wait: Any) -> Generator[Any, Any, Any
         return end.value
 
 
-def is_same_context(context: Context) -> bool:
-    """Whether the context variables are still those of *context*."""
+def is_same_context(before: Context) -> bool:
+    """Whether the context variables are still those of *before*."""
     try:
-        return copy_context() == context
+        return copy_context() == before
     except Exception:  # a value that cannot be compared, and is not the one it was
         return False

@@ -65,6 +65,7 @@ class Gate:
         """Let nothing pass from now on."""
         self.state = state
         self.flowing = False
+        self._ledger.look()
 
     def check_by_hand(self) -> None:
         """Refuse to take up a message by hand while they are taken up by themselves, or never.

@@ -273,18 +273,27 @@ class Runtime:
             RuntimeError: outside of the runtime's block, or already started.
         """
         self._check_place()
-        if self._nursery is None or self._gate.ending:
-            raise RuntimeError(
-                "start() needs the runtime's block: "
-                "`async with SingleThreadedAgentRuntime() as runtime: runtime.start()`"
-            )
-        if self._gate.state is not State.STOPPED:
+        if self._gate.state is not State.STOPPED and not self._gate.ending:
             raise RuntimeError(f"the runtime is {self._gate.state.value} already: stop() it first")
+        self._need_nursery("start()")
         self._observer.choose(self._tracer_provider)
         self._gate.state = State.STARTED
         self._residents.reopen()
-        self._workers.open(self._nursery)
+        if self._nursery is not None:
+            self._workers.open(self._nursery)
         self._gate.open()
+
+    def _need_nursery(self, call: str) -> None:
+        """See to it that there is a nursery, or will be when others have had their turn.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        if self._nursery is None or self._gate.ending:
+            raise RuntimeError(
+                f"{call} needs the runtime's block: "
+                "`async with SingleThreadedAgentRuntime() as runtime:`"
+            )
 
     async def stop(self, *, deadline: float = math.inf) -> None:
         """Take no more messages, fail those that are queued, and let running handlers finish.
@@ -386,6 +395,7 @@ class Runtime:
             BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
         """
         self._check_place()
+        self._need_nursery("process_next()")
         self._gate.check_by_hand()
         self._supervisor.raise_kept()
         self._residents.reopen()

@@ -1,0 +1,272 @@
+"""The core's event loop on asyncio, through anyio's task group, memory object stream and scopes.
+
+Two things are asyncio's own way and not anyio's. A handler is cancelled by one ``task.cancel()``:
+anyio repeats it at every later wait, which would break cleanup that waits, and handlers that
+survive a cancelled wait and answer, both ordinary in asyncio programs. And whoever waits for a
+reply waits for a future that is told of a cancellation *when* it comes, as trio's tasks are, so a
+message that is still queued then never begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import threading
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from types import TracebackType
+from typing import Any, ClassVar
+
+import anyio
+
+from .._core._calls import is_same_context
+from .._sansio._cancellation import Home, home_finders
+
+__all__ = ["AsyncioLoop", "AsyncioReply", "MessageCancelled"]
+
+
+class MessageCancelled(asyncio.CancelledError):
+    """The message was cancelled: by its `CancellationToken`, or by a stop whose deadline passed.
+
+    It is asyncio's own `CancelledError`, because programs that cancel a token expect that.
+    """
+
+
+class AsyncioReply(asyncio.Future[None]):
+    """A future for one waiter, see the core's `Reply`.
+
+    A task that is cancelled while it waits calls `cancel` here, and asks nothing but whether that
+    has been seen to.
+    """
+
+    _abandon: Callable[[], bool] | None = None
+    _interruption: tuple[object, ...] | None = None
+    interrupted = False
+
+    def set(self) -> None:
+        """End the wait."""
+        if not self.done():
+            try:
+                self.set_result(None)
+            except RuntimeError:
+                # The waiter's loop has been closed under it: nobody waits any more.
+                if not self.get_loop().is_closed():
+                    raise
+
+    def wait(self, abandon: Callable[[], bool]) -> Awaitable[None]:
+        """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once."""
+        self._abandon = abandon
+        return self
+
+    def cancel(self, msg: Any = None) -> bool:
+        """The waiting task is being cancelled: say that it need not see to that itself."""
+        if self.interrupted or self._abandon is None:
+            return True
+        self._interruption = () if msg is None else (msg,)
+        if not self.done() and self._abandon():
+            # Giving up may have called `set`: then the task raises it by itself, all the same.
+            return super().cancel(msg)
+        self.interrupted = True
+        return True
+
+    def raise_if_cancelled(self) -> None:
+        """Raise the cancellation that came during the wait, if one came."""
+        if self._interruption is not None:
+            raise asyncio.CancelledError(*self._interruption)
+
+    def leave_cancellation(self) -> None:
+        """Have the cancellation that came during the wait come again at the next wait."""
+        if self.interrupted:
+            task = asyncio.current_task()
+            assert task is not None
+            task.uncancel()
+            task.cancel(*(self._interruption or ()))
+
+
+class HandlerScope:
+    """Around the handlers of one worker task: `cancel` cancels that task, once for each call.
+
+    Scopes around it do not reach inside. Every cancellation ends here, whoever asked for it: it was
+    meant for the handler, and a task group takes a cancelled child for a reason to cancel the rest.
+    """
+
+    def __init__(self) -> None:
+        self._shield = anyio.CancelScope(shield=True)
+        self._task: asyncio.Task[Any] | None = None
+        self.cancel_called = False
+
+    def __enter__(self) -> HandlerScope:
+        self._task = asyncio.current_task()
+        self._shield.__enter__()
+        return self
+
+    def cancel(self, reason: str | None = None) -> None:
+        """Cancel the handler that runs here."""
+        self.cancel_called = True
+        if self._task is not None:
+            self._task.cancel(reason)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        self._task = None
+        self._shield.__exit__(exc_type, exc, traceback)
+        return isinstance(exc, asyncio.CancelledError)
+
+
+class Channel:
+    """Both ends of a memory object stream, which it closes when nobody holds it any more."""
+
+    __slots__ = ("_receive", "_send", "receive", "receive_nowait", "send_nowait")
+
+    def __init__(self) -> None:
+        self._send, self._receive = anyio.create_memory_object_stream[Any](math.inf)
+        self.send_nowait = self._send.send_nowait
+        self.receive_nowait = self._receive.receive_nowait
+        self.receive = self._receive.receive
+
+    def close(self) -> None:
+        """Close the sending end."""
+        self._send.close()
+
+    def __del__(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+
+class Nursery:
+    """anyio's task group, whose children end well."""
+
+    def __init__(self) -> None:
+        self._group = anyio.create_task_group()
+
+    @property
+    def cancel_scope(self) -> anyio.CancelScope:
+        """The scope around everything here."""
+        return self._group.cancel_scope
+
+    async def __aenter__(self) -> Nursery:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._group.__aexit__(exc_type, exc, traceback)
+
+    def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> None:
+        """Run a function as a child task."""
+        self._group.start_soon(self._run, async_fn, *args)
+
+    async def _run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        await async_fn(*args)
+        task = asyncio.current_task()
+        assert task is not None
+        if task.cancelling():
+            # A cancellation that came when its handler waited for nothing any more is delivered
+            # here, or the task would end as a cancelled one.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            while task.cancelling():
+                task.uncancel()
+
+
+class AsyncioLoop:
+    """What the core asks of an event loop, on asyncio."""
+
+    Cancelled: ClassVar[type[BaseException]] = asyncio.CancelledError
+    CancelScope = anyio.CancelScope
+    EndOfChannel: ClassVar[type[Exception]] = anyio.EndOfStream
+    Event = anyio.Event
+    HandlerScope = HandlerScope
+    Ignorable: ClassVar[tuple[type[BaseException], ...]] = (Exception, asyncio.CancelledError)
+    MessageCancelled: ClassVar[type[BaseException]] = MessageCancelled
+    Reply = AsyncioReply
+    WouldBlock: ClassVar[type[Exception]] = anyio.WouldBlock
+
+    here = staticmethod(asyncio._get_running_loop)
+    open_nursery = Nursery
+
+    @staticmethod
+    def open_memory_channel() -> tuple[Channel, Channel]:
+        """Open a memory object stream without a bound."""
+        channel = Channel()
+        return channel, channel
+
+    @staticmethod
+    def current_time() -> float:
+        """The time of the loop's clock, in seconds."""
+        return asyncio.get_running_loop().time()
+
+    @staticmethod
+    async def checkpoint() -> None:
+        """Let other tasks run."""
+        await asyncio.sleep(0)
+
+    @staticmethod
+    def is_cancelled() -> bool:
+        """Whether this task has been cancelled."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    @staticmethod
+    def is_unchanged(before: Context) -> bool:
+        """Whether the context variables are as *before*, and nobody has cancelled the task."""
+        task = asyncio.current_task()
+        return is_same_context(before) and task is not None and not task.cancelling()
+
+    @staticmethod
+    def join_failures(failures: list[BaseException]) -> BaseException:
+        """Give the first failure itself, for programs that catch it; all are in its cause."""
+        first = failures[0]
+        group = BaseExceptionGroup("unhandled exceptions in message handlers", failures)
+        group.__cause__ = first.__cause__
+        first.__cause__ = group
+        return first
+
+    @staticmethod
+    def explain(error: BaseException) -> None:
+        """Say which door to use, to code written for trio."""
+        if is_misplaced(error):
+            error.add_note(
+                "This runtime runs on asyncio, and code that it called awaited something of "
+                "trio's. Agents written for trio run in a trio_agents runtime: inside trio, or "
+                "behind trio_agents.portal.open_portal() for callers on asyncio."
+            )
+
+    @staticmethod
+    def home() -> Home:
+        """The thread of the running loop."""
+        loop = asyncio.get_running_loop()
+
+        def call_soon(callback: Callable[[], object]) -> None:
+            # When that loop is closed there is nothing left to cancel.
+            try:
+                loop.call_soon_threadsafe(callback)
+            except RuntimeError:
+                if not loop.is_closed():
+                    raise
+
+        return Home(threading.get_ident(), call_soon)
+
+
+def is_misplaced(error: BaseException) -> bool:
+    """Whether *error* is trio's, or asyncio's, about a wait for something of trio's."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return text == "must be called from async context" or (
+        text.startswith("Task got bad yield") and "trio" in text
+    )
+
+
+def _find_home() -> Home | None:
+    return None if asyncio._get_running_loop() is None else AsyncioLoop.home()
+
+
+home_finders.append(_find_home)

@@ -1,0 +1,137 @@
+"""The runtime on asyncio: the core with asyncio's loop, and a life without a block."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Unpack
+
+from .._core._gate import State
+from .._core._runtime import Runtime, RuntimeOptions, bare, running
+from ._asyncio import AsyncioLoop
+
+if TYPE_CHECKING:
+    from .._sansio._identifiers import AgentId
+
+__all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
+
+
+class SingleThreadedAgentRuntime(Runtime):
+    __doc__ = f"""Runs agents on the caller's own asyncio event loop.
+
+    Without a block `start` makes a task that owns everything which runs, until a stop; what is left
+    of a runtime that was never stopped is cancelled with its event loop, under a warning. It may be
+    made where no loop runs and, once stopped, be used again under the next loop. Otherwise it is
+    the runtime of `trio_agents`, whose description follows.
+
+    {Runtime.__doc__}"""
+
+    _loop = AsyncioLoop()
+
+    def __init__(self, **options: Unpack[RuntimeOptions]) -> None:
+        super().__init__(**options)
+        self._owner: asyncio.Task[None] | None = None  # of the nursery, if no block owns it
+        self._last_owner: asyncio.Task[None] | None = None  # it may still have to end
+        self._is_open = asyncio.Event()
+        self._hands = 0  # how many calls of process_next are under way
+
+    async def process_next(self) -> None:
+        self._hands += 1
+        try:
+            self._need_nursery("process_next()")
+            await self._is_open.wait()
+            await super().process_next()
+        finally:
+            self._hands -= 1
+            self._ledger.look()
+
+    process_next.__doc__ = Runtime.process_next.__doc__
+
+    async def _stop(self, deadline: float) -> None:
+        await super()._stop(deadline)
+        if self._last_owner is not None:
+            # Nothing of a stopped runtime is left in the event loop.
+            await asyncio.wait([self._last_owner])
+
+    def _need_nursery(self, call: str) -> None:
+        if self._block is not None:
+            super()._need_nursery(call)
+        elif self._here() is None:
+            raise RuntimeError(
+                f"{call} needs a running event loop: call it from a coroutine, "
+                "inside asyncio.run(main()) say"
+            )
+        elif self._owner is None:
+            self._gate.ending = False
+            self._place = self._here()
+            self._is_open = asyncio.Event()
+            self._owner = asyncio.create_task(
+                self._own(self._last_owner), name=f"owner of {self!r}"
+            )
+            self._last_owner = self._owner
+
+    async def _own(self, previous: asyncio.Task[None] | None) -> None:
+        """Own the nursery from `start` to the end of a stop."""
+        if previous is not None and not previous.done():
+            await asyncio.wait([previous])
+        errors: list[BaseException] = []
+        async with self._own_nursery(errors):
+            self._is_open.set()
+            try:
+                await self._ledger.wait_until(self._is_at_rest)
+            except BaseException as exc:  # raised again
+                if not self._crashes:
+                    self._warn(f"the event loop ended it ({type(exc).__name__})")
+                raise
+            finally:
+                self._owner = None
+        if errors:
+            self._gate.close(State.STOPPED)
+            raise bare(errors[0])
+
+    def _is_at_rest(self) -> bool:
+        return self._gate.state is State.STOPPED and self._gate.nothing_runs() and not self._hands
+
+    def _check_place(self) -> None:
+        if self._lost_loop():
+            raise RuntimeError(
+                "this runtime was started on an event loop that was closed since: stop a runtime "
+                "before its loop ends, or enter its block; and make a new one now"
+            )
+        super()._check_place()
+
+    def _lost_loop(self) -> bool:
+        return isinstance(self._place, asyncio.AbstractEventLoop) and self._place.is_closed()
+
+    def _warn(self, why: str) -> None:
+        busy = ", ".join(str(id) for id in self._busy()) or "none"
+        warnings.warn(
+            f"{self!r} was started and never stopped: {why}. Unfinished messages: "
+            f"{self._ledger.pending}, of the agents: {busy}. Call stop() or stop_when_idle(), or "
+            "use `async with`",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _busy(self) -> list[AgentId]:
+        return [a.id for a in self._activations.values() if a.running or a.queued]
+
+    def __del__(self) -> None:
+        if self.__dict__.get("_place") is not None and self._lost_loop():
+            self._warn("its event loop was closed")
+
+
+def open_runtime(
+    **options: Unpack[RuntimeOptions],
+) -> AbstractAsyncContextManager[SingleThreadedAgentRuntime]:
+    """Open a runtime that is started; on a normal exit, finish all work and close it.
+
+    The short form of entering the block of a `SingleThreadedAgentRuntime`, which takes the same
+    arguments, and calling `start()` first and `stop_when_idle()` last. Left by an exception it
+    cancels what runs. What was stopped inside the block stays stopped.
+
+    Raises:
+        BaseException: the first failure of a publication, see *ignore_unhandled_exceptions*.
+    """
+    return running(SingleThreadedAgentRuntime(**options))
