@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-import trio
 import trio._core._run as scheduler
-from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_agents import BaseAgent, MessageContext, SingleThreadedAgentRuntime
+from trio_agents import BaseAgent, MessageContext
 from trio_agents._core._envelope import Outcome
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, wait_all_tasks_blocked
 
 Act = Callable[["Doer", MessageContext], Any]
 
@@ -39,7 +40,7 @@ class Doer(BaseAgent):
 
 
 async def make_slowly() -> Doer:
-    await trio.sleep(1)
+    await loop.sleep(1)
     return Doer()
 
 
@@ -58,16 +59,16 @@ def note(log: list[Any], entry: Any, then: Act = nothing) -> Act:
 
 
 def wait(seconds: float) -> Act:
-    return lambda agent, ctx: trio.sleep(seconds)  # noqa: ASYNC105  # the agent awaits it
+    return lambda agent, ctx: loop.sleep(seconds)  # the agent awaits it
 
 
-def wait_for(event: trio.Event) -> Act:
+def wait_for(event: loop.Event) -> Act:
     return lambda agent, ctx: event.wait()
 
 
 async def wait_a_little(turns: int) -> None:
     for _ in range(turns):
-        await trio.lowlevel.checkpoint()
+        await loop.checkpoint()
 
 
 async def drain(runtime: SingleThreadedAgentRuntime) -> None:
@@ -114,13 +115,13 @@ def under_seeds(main: Callable[[], Awaitable[None]], *, seeds: int = 20) -> None
     """Run *main* under so many orders of trio's tasks, each the same every time."""
 
     async def run() -> None:
-        with trio.fail_after(100_000):  # or the clock would jump for ever
+        with loop.fail_after(100_000):  # or the clock would jump for ever
             await main()
 
     for seed in range(seeds):
         with scheduling(seed):
             try:
-                trio.run(run, clock=MockClock(autojump_threshold=0))
+                loop.run(run, clock=MockClock(autojump_threshold=0))
             except BaseException as exc:
                 exc.add_note(f"scheduler seed {seed}")
                 raise

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
@@ -17,12 +15,13 @@ from trio_agents import (
     CancellationToken,
     MessageContext,
     MessageHandlerContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
 from trio_agents.exceptions import DeadlockError, UndeliverableException, UnknownAgentType
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -65,7 +64,7 @@ class Factory:
         self.calls = 0
         self.cancelled = 0
         self.failures = failures
-        self.go = trio.Event()
+        self.go = loop.Event()
         if not wait:
             self.go.set()
 
@@ -73,7 +72,7 @@ class Factory:
         self.calls += 1
         try:
             await self.go.wait()
-        except trio.Cancelled:
+        except loop.Cancelled:
             self.cancelled += 1
             raise
         if self.failures:
@@ -94,7 +93,7 @@ async def count(agent: Actor, ctx: MessageContext) -> int:
 
 
 async def pass_time(agent: Actor, ctx: MessageContext) -> None:
-    await trio.sleep(10)
+    await loop.sleep(10)
 
 
 class Outcome:
@@ -103,7 +102,7 @@ class Outcome:
     def __init__(self) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
-        self.scope = trio.CancelScope()
+        self.scope = loop.CancelScope()
 
     async def send(
         self, runtime: SingleThreadedAgentRuntime, message: Any, recipient: AgentId = A
@@ -142,7 +141,7 @@ async def test_a_factory_may_be_a_class_a_function_or_an_async_function() -> Non
 async def test_one_factory_call_however_many_messages_arrive_meanwhile() -> None:
     factory = Factory(wait=True)
     outcomes = [Outcome() for _ in range(20)]
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         await runtime.add_subscription(TypeSubscription("news", "actor"))
         for number, outcome in enumerate(outcomes):
@@ -188,13 +187,13 @@ async def test_messages_that_waited_for_the_factory_begin_in_the_order_of_their_
         for number in range(30, 60):
             await runtime.publish_message(message(number), NEWS)
             if number % 7 == 0:
-                await trio.lowlevel.checkpoint()
+                await loop.checkpoint()
     assert order == list(range(60))
 
 
 async def test_a_slow_factory_does_not_hold_up_other_agents() -> None:
     factory = Factory(wait=True)
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("slow", factory)
         await Actor.register(runtime, "actor", Actor)
         nursery.start_soon(runtime.send_message, tell, AgentId("slow", "x"))
@@ -206,7 +205,7 @@ async def test_a_slow_factory_does_not_hold_up_other_agents() -> None:
 async def test_a_failing_factory_fails_all_who_wait_and_the_next_message_tries_again() -> None:
     factory = Factory(wait=True, failures=1)
     outcomes = [Outcome() for _ in range(5)]
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         for outcome in outcomes:
             nursery.start_soon(outcome.send, runtime, tell)
@@ -252,7 +251,7 @@ async def test_a_factory_that_raises_what_is_no_exception_reaches_the_sender() -
 async def test_after_the_first_sender_was_cancelled_the_next_in_line_has_the_agent_made() -> None:
     factory = Factory(wait=True)
     first, second, third = Outcome(), Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         for outcome in (first, second, third):
             nursery.start_soon(outcome.send, runtime, tell)
@@ -270,7 +269,7 @@ async def test_after_the_first_sender_was_cancelled_the_next_in_line_has_the_age
 async def test_cancelling_one_who_waits_for_a_factory_leaves_the_factory_alone() -> None:
     factory = Factory(wait=True)
     first, second = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         for outcome in (first, second):
             nursery.start_soon(outcome.send, runtime, tell)
@@ -287,7 +286,7 @@ async def test_cancelling_one_who_waits_for_a_factory_leaves_the_factory_alone()
 async def test_a_cancelled_factory_with_nobody_else_in_line_leaves_nothing_behind() -> None:
     factory = Factory(wait=True)
     outcome = Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         nursery.start_soon(outcome.send, runtime, tell)
         await wait_all_tasks_blocked()
@@ -302,7 +301,7 @@ async def test_a_cancelled_factory_with_nobody_else_in_line_leaves_nothing_behin
 async def test_a_cancelled_get_hands_the_making_over_to_the_message_that_waits() -> None:
     factory = Factory(wait=True)
     getter, sender = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         nursery.start_soon(getter.run, lambda: runtime.get(A, lazy=False))
         await wait_all_tasks_blocked()
@@ -391,7 +390,7 @@ async def test_a_factory_that_needs_its_own_id_via_another_s_factory_is_refused(
 @pytest.mark.parametrize("how", ["send", "get"])
 async def test_two_factories_that_need_each_other_at_the_same_time_are_refused(how: str) -> None:
     one, two = AgentId("one", "x"), AgentId("two", "x")
-    go = trio.Event()
+    go = loop.Event()
 
     def factory(other: AgentId) -> Callable[[], Awaitable[Actor]]:
         async def make() -> Actor:
@@ -405,7 +404,7 @@ async def test_two_factories_that_need_each_other_at_the_same_time_are_refused(h
         return make
 
     outcomes = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("one", factory(two))
         await runtime.register_factory("two", factory(one))
         for outcome, id in zip(outcomes, (one, two), strict=True):
@@ -583,7 +582,7 @@ async def test_the_instantiation_context_holds_in_factories_and_not_in_handlers(
     seen: list[Any] = []
 
     async def factory() -> Actor:
-        await trio.lowlevel.checkpoint()
+        await loop.checkpoint()
         seen.append(AgentInstantiationContext.current_runtime())
         seen.append(AgentInstantiationContext.current_agent_id())
         seen.append(AgentInstantiationContext.is_in_factory_call())
@@ -621,7 +620,7 @@ async def test_factories_that_run_at_the_same_time_see_their_own_ids() -> None:
         assert AgentInstantiationContext.current_agent_id() == before
         return Actor()
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         outcomes = [Outcome() for _ in range(5)]
         for number, outcome in enumerate(outcomes):
@@ -711,7 +710,7 @@ async def test_deactivate_waits_for_what_was_submitted_before_and_later_messages
     None
 ):
     factory = Factory()
-    go = trio.Event()
+    go = loop.Event()
 
     async def act(agent: Actor, ctx: MessageContext) -> int:
         await go.wait()
@@ -719,7 +718,7 @@ async def test_deactivate_waits_for_what_was_submitted_before_and_later_messages
         return factory.made.index(agent)
 
     before, leaving, after = Outcome(), Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
         nursery.start_soon(before.send, runtime, act)
         await wait_all_tasks_blocked()
@@ -744,10 +743,10 @@ async def test_deactivate_never_leaves_two_agents_alive(autojump_clock: MockCloc
             alive.add(self.id)
 
         async def close(self) -> None:
-            await trio.sleep(1)
+            await loop.sleep(1)
             alive.remove(self.id)
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await Single.register(runtime, "actor", Single)
         outcomes = []
         for _ in range(10):
@@ -758,7 +757,7 @@ async def test_deactivate_never_leaves_two_agents_alive(autojump_clock: MockCloc
             ):
                 outcomes.append(Outcome())
                 nursery.start_soon(outcomes[-1].run, call)
-                await trio.lowlevel.checkpoint()
+                await loop.checkpoint()
     assert [outcome.error for outcome in outcomes] == [None] * 30
     assert alive == set()
 
@@ -825,9 +824,9 @@ async def test_a_cancelled_deactivate_leaves_the_agent_alive() -> None:
     leaving, running, later = Outcome(), Outcome(), Outcome()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await Actor.register(runtime, "actor", Actor)
         agent = await runtime.try_get_underlying_agent_instance(A, Actor)
         nursery.start_soon(running.send, runtime, wait)
@@ -845,13 +844,13 @@ async def test_a_cancelled_deactivate_leaves_the_agent_alive() -> None:
 
 
 async def test_a_stop_before_its_turn_fails_deactivate_and_the_agent_stays() -> None:
-    go = trio.Event()
+    go = loop.Event()
     leaving, running = Outcome(), Outcome()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
 
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await Actor.register(runtime, "actor", Actor, max_concurrency=1)
         runtime.start()
         agent = await runtime.try_get_underlying_agent_instance(A)
@@ -879,11 +878,11 @@ async def test_leaving_the_block_by_an_exception_ends_a_deactivate_that_waits() 
     leaving = Outcome()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     runtime = SingleThreadedAgentRuntime()
     await Actor.register(runtime, "actor", Actor)
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ZeroDivisionError):
             async with runtime:
                 runtime.start()
@@ -899,13 +898,13 @@ async def test_leaving_the_block_by_an_exception_ends_a_deactivate_that_waits() 
 
 async def test_a_deactivated_instance_is_registered_no_more() -> None:
     agent = Actor()
-    go = trio.Event()
+    go = loop.Event()
     later, leaving = Outcome(), Outcome()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_agent_instance(agent, A)
         nursery.start_soon(Outcome().send, runtime, wait)
         await wait_all_tasks_blocked()
@@ -992,7 +991,7 @@ async def test_an_agent_that_is_closed_may_send_to_the_limited_agent_that_waits_
 
 
 async def test_an_instance_that_comes_after_one_was_deactivated_serves_those_who_waited() -> None:
-    go = trio.Event()
+    go = loop.Event()
     waiting, leaving = Outcome(), Outcome()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
@@ -1006,8 +1005,8 @@ async def test_an_instance_that_comes_after_one_was_deactivated_serves_those_who
             closing.set()
             await closed.wait()
 
-    closing, closed = trio.Event(), trio.Event()
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    closing, closed = loop.Event(), loop.Event()
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_agent_instance(Slow(), A)
         nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
         await closing.wait()
@@ -1029,9 +1028,9 @@ async def test_an_idle_agent_is_closed_and_its_state_comes_back(autojump_clock: 
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", factory, idle_timeout=5)
         assert [await runtime.send_message(count, A) for _ in range(3)] == [1, 2, 3]
-        await trio.sleep(4)
+        await loop.sleep(4)
         assert runtime.statistics().agents == 1
-        await trio.sleep(2)
+        await loop.sleep(2)
         assert runtime.statistics().agents == 0
         assert factory.made[0].closed == 1
         assert factory.made[0].notes == {}  # it clears what it had given as its state
@@ -1045,9 +1044,9 @@ async def test_the_idle_time_begins_anew_with_each_message(autojump_clock: MockC
         await runtime.register_factory("actor", factory, idle_timeout=5)
         for _ in range(5):
             await runtime.send_message(count, A)
-            await trio.sleep(4)
+            await loop.sleep(4)
         assert (factory.calls, factory.made[0].closed) == (1, 0)
-        await trio.sleep(1.5)
+        await loop.sleep(1.5)
         assert factory.made[0].closed == 1
 
 
@@ -1058,7 +1057,7 @@ async def test_a_busy_agent_is_not_closed_however_long_it_takes(autojump_clock: 
         await runtime.send_message(tell, A)
         await runtime.send_message(pass_time, A)
         assert factory.made[0].closed == 0
-        await trio.sleep(1.5)
+        await loop.sleep(1.5)
         assert factory.made[0].closed == 1
 
 
@@ -1067,7 +1066,7 @@ async def test_ten_thousand_one_shot_keys_do_not_keep_agents(autojump_clock: Moc
         await runtime.register_factory("actor", Actor, idle_timeout=5)
         for number in range(10_000):
             await runtime.send_message(tell, AgentId("actor", str(number)))
-        await trio.sleep(20)
+        await loop.sleep(20)
         assert runtime.statistics().agents == 0
         assert "0 agents" in repr(runtime)
 
@@ -1077,7 +1076,7 @@ async def test_agents_that_never_had_a_message_are_closed_too(autojump_clock: Mo
         await runtime.register_factory("actor", Actor, idle_timeout=5)
         agent = await runtime.try_get_underlying_agent_instance(A, Actor)
         await runtime.load_state({"actor/b": {"count": 3}})
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert runtime.statistics().agents == 0
         assert agent.closed == 1
         assert await runtime.send_message(count, B) == 4
@@ -1086,12 +1085,12 @@ async def test_agents_that_never_had_a_message_are_closed_too(autojump_clock: Mo
 async def test_a_message_that_arrives_while_an_idle_agent_closes_gets_a_new_one_with_its_state(
     autojump_clock: MockClock,
 ) -> None:
-    closing = trio.Event()
+    closing = loop.Event()
 
     class Slow(Actor):
         async def close(self) -> None:
             closing.set()
-            await trio.sleep(1)
+            await loop.sleep(1)
             await super().close()
 
     async with open_runtime() as runtime:
@@ -1115,7 +1114,7 @@ async def test_an_idle_agent_whose_state_cannot_be_saved_stays_and_is_reported(
         await runtime.register_factory("actor", Broken, idle_timeout=5)
         assert await runtime.send_message(count, A) == 1
         agent = await runtime.try_get_underlying_agent_instance(A, Actor)
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert any("actor/a" in record.getMessage() for record in caplog.records)
         assert await runtime.send_message(count, A) == 2
         assert await runtime.try_get_underlying_agent_instance(A) is agent
@@ -1132,7 +1131,7 @@ async def test_an_idle_agent_that_fails_to_close_is_reported_and_its_state_kept(
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", Broken, idle_timeout=5)
         assert await runtime.send_message(count, A) == 1
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert runtime.statistics().agents == 0
         assert any("actor/a" in record.getMessage() for record in caplog.records)
         assert await runtime.send_message(count, A) == 2
@@ -1150,7 +1149,7 @@ async def test_an_idle_agent_without_a_state_is_closed_without_a_warning(
         await runtime.register_factory("plain", lambda: Plain("plain"), idle_timeout=5)
         id = AgentId("plain", "x")
         assert await runtime.send_message("text", id) == "text"
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert runtime.statistics().agents == 0
         assert await runtime.send_message("text", id) == "text"
 
@@ -1166,15 +1165,15 @@ async def test_idle_agents_are_watched_after_a_restart_too(autojump_clock: MockC
         runtime.start()
         await runtime.send_message(count, A)
         await runtime.stop()
-        await trio.sleep(20)
+        await loop.sleep(20)
         assert runtime.statistics().agents == 1  # nobody takes messages up
         runtime.start()
-        await trio.sleep(11)
+        await loop.sleep(11)
         assert runtime.statistics().agents == 0
         await runtime.send_message(count, A)
     async with runtime:
         runtime.start()
-        await trio.sleep(11)
+        await loop.sleep(11)
         assert runtime.statistics().agents == 0
         assert await runtime.send_message(count, A) == 3
 
@@ -1186,7 +1185,7 @@ async def test_a_failing_factory_keeps_the_state_of_an_idle_agent(
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", factory, idle_timeout=5)
         await runtime.send_message(count, A)
-        await trio.sleep(6)
+        await loop.sleep(6)
         factory.failures = 1
         with pytest.raises(ZeroDivisionError):
             await runtime.send_message(count, A)
@@ -1197,7 +1196,7 @@ async def test_deactivate_drops_the_state_of_an_idle_agent(autojump_clock: MockC
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", Actor, idle_timeout=5)
         await runtime.send_message(count, A)
-        await trio.sleep(6)
+        await loop.sleep(6)
         await runtime.deactivate(A)
         assert await runtime.send_message(count, A) == 1
 
@@ -1207,19 +1206,19 @@ async def test_an_idle_agent_that_is_asked_for_as_it_closes_is_not_had_twice(
 ) -> None:
     factory = Factory()
     seen: list[Any] = []
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory, idle_timeout=5)
         await runtime.send_message(count, A)
 
         async def look() -> None:
-            await trio.sleep(5)
+            await loop.sleep(5)
             for _ in range(5):
                 seen.append(await runtime.try_get_underlying_agent_instance(A, Actor))
                 assert seen[-1].closed == 0
 
         for _ in range(5):
             nursery.start_soon(look)
-        await trio.sleep(5.5)
+        await loop.sleep(5.5)
         assert len(set(map(id, seen))) <= 2
 
 
@@ -1228,29 +1227,29 @@ async def test_an_idle_agent_that_a_publication_just_reached_stays(
 ) -> None:
     """Its handler waits for another message to the agent: closing it would wait for ever."""
     factory = Factory()
-    events: dict[AgentId, trio.Event] = {}
+    events: dict[AgentId, loop.Event] = {}
 
     async def begin(agent: Actor, ctx: MessageContext) -> None:
-        events[agent.id] = trio.Event()
+        events[agent.id] = loop.Event()
         await events[agent.id].wait()
 
     async def end(agent: Actor, ctx: MessageContext) -> None:
         events[agent.id].set()
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await runtime.register_factory("actor", factory, idle_timeout=5)
         await runtime.add_subscription(TypeSubscription("news", "actor"))
 
         async def publish(key: str) -> None:
             await runtime.send_message(count, AgentId("actor", key))
-            await trio.sleep(5)  # in one turn of the loop with the idle timeout, before it or after
+            await loop.sleep(5)  # in one turn of the loop with the idle timeout, before it or after
             await runtime.publish_message(begin, TopicId("news", key))
-            await trio.sleep(1)
+            await loop.sleep(1)
             await runtime.publish_message(end, TopicId("news", key))
 
         for number in range(30):
             nursery.start_soon(publish, str(number))
-        await trio.sleep(10)
+        await loop.sleep(10)
         assert runtime.statistics().pending == 0
         assert runtime.statistics().failed == 0
 

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import (
     JSON_DATA_CONTENT_TYPE,
@@ -28,24 +27,24 @@ from trio_agents import (
     MessageContext,
     RoutedAgent,
     SerializationRegistry,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypePrefixSubscription,
     TypeSubscription,
     event,
     message_handler,
-    open_runtime,
     try_get_known_serializers_for_type,
     type_subscription,
 )
 from trio_agents.exceptions import (
     CantHandleException,
-    MessageCancelled,
     MessageDecodeError,
     MessageDroppedException,
     Overloaded,
     UndeliverableException,
 )
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 NEWS = TopicId("news", "default")
 
@@ -95,8 +94,8 @@ class Log:
     async def __call__(self, agent: Worker, message: Task, ctx: MessageContext) -> str:
         self.begun.append(message.text)
         try:
-            await trio.sleep(float(message.text))
-        except trio.Cancelled:
+            await loop.sleep(float(message.text))
+        except loop.Cancelled:
             self.cancelled.append(message.text)
             raise
         self.ended.append(message.text)
@@ -126,7 +125,7 @@ async def send_all(
         except Exception as error:
             results[text] = error
 
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         for text in texts:
             await nursery.start(send, text)
     return results
@@ -175,7 +174,7 @@ async def test_an_async_factory_makes_one_agent_for_an_id(autojump_clock: MockCl
         return agent
 
     async def make() -> Worker:
-        await trio.sleep(0.02)
+        await loop.sleep(0.02)
         made.append(Worker(who))
         return made[-1]
 
@@ -241,7 +240,7 @@ async def test_a_dropped_publication_is_finished(autojump_clock: MockClock, log:
         runtime.start()
         await runtime.publish_message(Task("1"), NEWS)
         await runtime.send_message(Task("2"), worker)
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             await runtime.stop_when_idle()
         assert runtime.statistics().dropped == 1
     assert log.ended == ["2"]
@@ -252,16 +251,16 @@ async def test_a_cancelled_token_cancels_the_handler(autojump_clock: MockClock, 
     token = CancellationToken()
     async with open_runtime() as runtime:
         worker = await add_worker(runtime, "worker", log)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(cancel_when_blocked, token)
-            with pytest.raises(MessageCancelled):
+            with pytest.raises(loop.MessageCancelled):
                 await runtime.send_message(Task("60"), worker, cancellation_token=token)
             # The sender resumes after the handler has unwound, not before.
             assert log.cancelled == ["60"]
     assert log.ended == []
 
 
-async def cancel_when_blocked(target: CancellationToken | trio.CancelScope) -> None:
+async def cancel_when_blocked(target: CancellationToken | loop.CancelScope) -> None:
     await wait_all_tasks_blocked()
     target.cancel()
 
@@ -270,7 +269,7 @@ async def cancel_when_blocked(target: CancellationToken | trio.CancelScope) -> N
 async def test_a_cancelled_sender_cancels_the_handler(autojump_clock: MockClock, log: Log) -> None:
     async with open_runtime() as runtime:
         worker = await add_worker(runtime, "worker", log)
-        with trio.move_on_after(0.05) as scope:
+        with loop.move_on_after(0.05) as scope:
             await runtime.send_message(Task("60"), worker)
         assert scope.cancelled_caught
         assert log.cancelled == ["60"]
@@ -286,18 +285,18 @@ async def test_stop_waits_for_the_handler_and_its_caller_is_answered(
     async with SingleThreadedAgentRuntime() as runtime:
         worker = await add_worker(runtime, "worker", log)
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(stop_when_blocked, runtime)
             assert await runtime.send_message(Task("3"), worker) == "3"
         assert runtime.statistics().running == 0
-        assert trio.current_time() >= 3
+        assert loop.current_time() >= 3
 
 
 async def stop_when_blocked(
     runtime: SingleThreadedAgentRuntime, patience: float = math.inf
 ) -> None:
     await wait_all_tasks_blocked()
-    await runtime.stop(deadline=trio.current_time() + patience)
+    await runtime.stop(deadline=loop.current_time() + patience)
 
 
 # fault: P6, and there is no way to stop a handler that does not end
@@ -307,12 +306,12 @@ async def test_stop_with_a_deadline_cancels_the_handler_and_tells_the_caller(
     async with SingleThreadedAgentRuntime() as runtime:
         worker = await add_worker(runtime, "worker", log)
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(stop_when_blocked, runtime, 2.0)
-            with pytest.raises(MessageCancelled):
+            with pytest.raises(loop.MessageCancelled):
                 await runtime.send_message(Task("60"), worker)
         assert log.cancelled == ["60"]
-        assert trio.current_time() < 60
+        assert loop.current_time() < 60
 
 
 # fault: P7, 2,000 keys used once leave 2,000 agents, and there is no call to remove one
@@ -326,10 +325,10 @@ async def test_agents_used_once_are_let_go(autojump_clock: MockClock, log: Log) 
         await runtime.add_subscription(TypeSubscription("news", "worker"))
         for n in range(2000):
             await runtime.publish_message(Task("0"), TopicId("news", str(n)))
-        await trio.sleep(9)
+        await loop.sleep(9)
         assert runtime.statistics().handled == 2000
         assert runtime.statistics().agents == 2000
-        await trio.sleep(20)
+        await loop.sleep(20)
         assert runtime.statistics().agents == 0
 
 
@@ -351,7 +350,7 @@ async def test_a_bounded_runtime_makes_publishers_wait(autojump_clock: MockClock
         for _ in range(100):
             await runtime.publish_message(Task("1"), NEWS)
             pending.append(runtime.statistics().pending)
-        assert trio.current_time() >= 90
+        assert loop.current_time() >= 90
     assert max(pending) == 10
     assert len(log.ended) == 100
 
@@ -363,7 +362,7 @@ async def test_a_bounded_mailbox_makes_publishers_wait(autojump_clock: MockClock
         for _ in range(50):
             await runtime.publish_message(Task("1"), NEWS)
             assert runtime.statistics().mailboxes.get(worker, 0) <= 5
-        assert trio.current_time() >= 40
+        assert loop.current_time() >= 40
     assert len(log.ended) == 50
 
 
@@ -432,7 +431,7 @@ async def test_the_failure_of_an_intervention_on_publish_is_raised(
         await add_worker(runtime, "worker", log)
         runtime.start()
         await runtime.publish_message(Task("0"), NEWS)
-        with trio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+        with loop.fail_after(10), pytest.raises(ExceptionGroup) as caught:
             await runtime.stop_when_idle()
     assert [str(error) for error in caught.value.exceptions] == ["not this one"]
     assert log.begun == []
@@ -467,7 +466,7 @@ async def test_agents_that_ask_each_other_in_a_circle_are_answered(
     async with open_runtime() as runtime:
         for name in ("a", "b"):
             await add_worker(runtime, name, pass_on, max_concurrency=limit)
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             answer = await runtime.send_message(Task(" ".join(route)), AgentId("a", "default"))
     assert answer == " ".join(route)
 
@@ -495,7 +494,7 @@ async def test_a_message_that_json_cannot_express_is_delivered_and_logged(
     with caplog.at_level(level, "autogen_core"):
         async with open_runtime() as runtime:
             await Echo.register(runtime, "echo", lambda: Echo("repeats"))
-            with trio.fail_after(10):
+            with loop.fail_after(10):
                 reply = await runtime.send_message(message, AgentId("echo", "default"))
     assert reply is message
     texts = [str(r.msg) for r in caplog.records if r.name == "autogen_core.events"]
@@ -537,9 +536,9 @@ async def test_stop_tells_the_senders_of_what_is_queued(
     async with SingleThreadedAgentRuntime() as runtime:
         worker = await add_worker(runtime, "worker", log, max_concurrency=1)
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(stop_when_blocked, runtime)
-            with trio.fail_after(10):
+            with loop.fail_after(10):
                 results = await send_all(runtime, worker, texts)
         statistics = runtime.statistics()
     assert results.pop("1.0") == "1.0"  # it ran when stop was called
@@ -574,15 +573,15 @@ async def test_state_can_be_saved_while_agents_are_made(autojump_clock: MockCloc
 
         @event
         async def keep(self, message: Task, ctx: MessageContext) -> None:
-            await trio.sleep(1)
+            await loop.sleep(1)
             self.texts.append(message.text)
 
         async def save_state(self) -> Mapping[str, Any]:
-            await trio.sleep(0.1)
+            await loop.sleep(0.1)
             return {"texts": self.texts}
 
     async def make() -> Keeper:
-        await trio.sleep(1)
+        await loop.sleep(1)
         return Keeper()
 
     async with open_runtime() as runtime:
@@ -591,7 +590,7 @@ async def test_state_can_be_saved_while_agents_are_made(autojump_clock: MockCloc
         for n in range(5):
             await runtime.publish_message(Task(f"{n}"), TopicId("news", f"{n}"))
         await wait_all_tasks_blocked()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def publish_more() -> None:
                 for n in range(5, 10):
@@ -721,7 +720,7 @@ async def test_a_handler_that_fails_after_its_sender_gave_up_is_finished(
 ) -> None:
     async def fail_late(agent: Worker, message: Task, ctx: MessageContext) -> None:
         try:
-            await trio.sleep(60)
+            await loop.sleep(60)
         finally:
             raise ValueError("while cleaning up")
 
@@ -730,9 +729,9 @@ async def test_a_handler_that_fails_after_its_sender_gave_up_is_finished(
         runtime.start()
         # Its error is not lost either: the sender was still there to be told.
         with pytest.raises(ValueError, match="while cleaning up"):
-            with trio.move_on_after(1):
+            with loop.move_on_after(1):
                 await runtime.send_message(Task("0"), worker)
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             await runtime.stop_when_idle()
 
 
@@ -753,16 +752,16 @@ async def test_an_intervention_on_a_reply_that_nobody_waits_for_disturbs_nobody(
     how: str, autojump_clock: MockClock, log: Log
 ) -> None:
     async def answer_anyway(agent: Worker, message: Task, ctx: MessageContext) -> str:
-        with trio.CancelScope(shield=True):
-            await trio.sleep(5)
+        with loop.CancelScope(shield=True):
+            await loop.sleep(5)
         return "spoil"
 
     async with open_runtime(intervention_handlers=[SpoilReplies(how)]) as runtime:
         stubborn = await add_worker(runtime, "stubborn", answer_anyway)
         worker = await add_worker(runtime, "worker", log)
-        with trio.move_on_after(1), suppress(ValueError, MessageDroppedException):
+        with loop.move_on_after(1), suppress(ValueError, MessageDroppedException):
             await runtime.send_message(Task("0"), stubborn)
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             assert await runtime.send_message(Task("1"), worker) == "1"
 
 
@@ -775,7 +774,7 @@ async def test_a_failing_publication_leaves_requests_alone(
         await Worker.register(runtime, "worker", lambda: Worker(log), max_concurrency=1)
         runtime.start()
         await runtime.publish_message(Task("it"), NEWS)
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             answers = await send_all(runtime, AgentId("worker", "default"), ["1", "2", "3"])
         assert answers == {"1": "1", "2": "2", "3": "3"}
         with pytest.raises(ExceptionGroup, match="unhandled"):
@@ -875,7 +874,7 @@ class Ask(DefaultInterventionHandler):
         if recipient == self.judge:
             return message
         if message.text == "100":
-            await trio.sleep(1000)
+            await loop.sleep(1000)
         return await self.runtime.send_message(message, self.judge)
 
 
@@ -890,10 +889,10 @@ async def test_an_intervention_may_send_and_wait(autojump_clock: MockClock, log:
         ask.runtime = runtime
         await add_worker(runtime, "judge", judge)
         await add_worker(runtime, "worker", log)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, Task("100"), AgentId("worker", "held"))
             await wait_all_tasks_blocked()
-            with trio.fail_after(10):
+            with loop.fail_after(10):
                 answer = await runtime.send_message(Task("1"), AgentId("worker", "free"))
             assert answer == "1.5"
     assert log.ended == ["1.5", "100.5"]
@@ -916,10 +915,10 @@ async def test_a_message_that_is_cancelled_before_its_turn_is_not_handled(
     token = CancellationToken()
     async with SingleThreadedAgentRuntime() as runtime:
         worker = await add_worker(runtime, "worker", log)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def send() -> None:
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(Task("0"), worker, cancellation_token=token)
 
             if kind == "send":
@@ -954,14 +953,14 @@ async def test_a_token_cancelled_by_another_thread_wakes_the_sender(log: Log) ->
     token = CancellationToken()
     async with open_runtime() as runtime:
         worker = await add_worker(runtime, "worker", log)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def cancel() -> None:
                 await wait_all_tasks_blocked()
-                await trio.to_thread.run_sync(token.cancel)
+                await loop.run_sync_in_thread(token.cancel)
 
             nursery.start_soon(cancel)
-            with pytest.raises(MessageCancelled):
+            with pytest.raises(loop.MessageCancelled):
                 await runtime.send_message(Task("1e9"), worker, cancellation_token=token)
     assert log.cancelled == ["1e9"]
 
@@ -1067,15 +1066,15 @@ async def test_a_place_is_not_lost_to_a_waiter_that_was_cancelled(
 ) -> None:
     async with open_runtime() as runtime:
         worker = await add_worker(runtime, "worker", log, max_concurrency=1)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, Task("2"), worker)
             await wait_all_tasks_blocked()
 
             async def send_for(seconds: float) -> None:
-                with trio.move_on_after(seconds):
+                with loop.move_on_after(seconds):
                     await runtime.send_message(Task("9"), worker)
 
             nursery.start_soon(send_for, 1)  # cancelled before its turn
             nursery.start_soon(send_for, 2)  # cancelled in the moment of its turn
-        with trio.fail_after(10):
+        with loop.fail_after(10):
             assert await runtime.send_message(Task("1"), worker) == "1"

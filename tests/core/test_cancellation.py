@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import trio
 from hypothesis import given, settings, strategies as st
-from trio.testing import MockClock, Sequencer, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
@@ -19,12 +18,19 @@ from trio_agents import (
     CancellationToken,
     DefaultInterventionHandler,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
-from trio_agents.exceptions import MessageCancelled, UndeliverableException
+from trio_agents.exceptions import UndeliverableException
+
+from . import loop
+from .loop import (
+    MockClock,
+    Sequencer,
+    SingleThreadedAgentRuntime,
+    open_runtime,
+    wait_all_tasks_blocked,
+)
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -59,11 +65,11 @@ class Handler:
     async def __call__(self, agent: Actor, ctx: MessageContext) -> str:
         self.began += 1
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(self.cleanup)
-            self.ended.append(trio.current_time())
+            with loop.CancelScope(shield=True):
+                await loop.sleep(self.cleanup)
+            self.ended.append(loop.current_time())
         raise AssertionError("it slept for ever")
 
 
@@ -93,13 +99,13 @@ async def test_the_sender_resumes_when_the_handler_has_cleaned_up(
 ) -> None:
     handler = Handler(cleanup=5)
     token = CancellationToken()
-    scope = trio.CancelScope(deadline=trio.current_time() + 1 if how == "deadline" else math.inf)
+    scope = loop.CancelScope(deadline=loop.current_time() + 1 if how == "deadline" else math.inf)
     resumed: list[tuple[float, type[BaseException]]] = []
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
         with scope:
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
 
                 @nursery.start_soon
                 async def send() -> None:
@@ -107,13 +113,13 @@ async def test_the_sender_resumes_when_the_handler_has_cleaned_up(
                         await runtime.send_message(
                             handler, A, cancellation_token=token if how == "token" else None
                         )
-                    except trio.Cancelled:
-                        resumed.append((trio.current_time(), trio.Cancelled))
+                    except loop.Cancelled:
+                        resumed.append((loop.current_time(), loop.Cancelled))
                         raise
-                    except MessageCancelled:
-                        resumed.append((trio.current_time(), MessageCancelled))
+                    except loop.MessageCancelled:
+                        resumed.append((loop.current_time(), loop.MessageCancelled))
 
-                await trio.sleep(1)
+                await loop.sleep(1)
                 if how == "token":
                     token.cancel()
                 elif how == "scope":
@@ -122,7 +128,7 @@ async def test_the_sender_resumes_when_the_handler_has_cleaned_up(
                     nursery.cancel_scope.cancel()
         check_ledger(runtime, cancelled=1)
     assert handler.ended == [6.0]
-    assert resumed == [(6.0, MessageCancelled if how == "token" else trio.Cancelled)]
+    assert resumed == [(6.0, loop.MessageCancelled if how == "token" else loop.Cancelled)]
 
 
 # CT-07
@@ -138,19 +144,19 @@ async def test_the_innermost_handler_unwinds_first(
         async def act(agent: Actor, ctx: MessageContext) -> None:
             try:
                 if number == depth:
-                    await trio.sleep_forever()
+                    await loop.sleep_forever()
                 await agent.send_message(level(number + 1), AgentId("actor", str(number + 1)))
             finally:
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(1)
+                with loop.CancelScope(shield=True):
+                    await loop.sleep(1)
                 unwound.append(number)
 
         return act
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
+        with loop.CancelScope() as scope:
+            async with loop.open_nursery() as nursery:
 
                 @nursery.start_soon
                 async def cancel() -> None:
@@ -160,12 +166,12 @@ async def test_the_innermost_handler_unwinds_first(
                 if how == "scope":
                     await runtime.send_message(level(1), AgentId("actor", "1"))
                 else:
-                    with pytest.raises(MessageCancelled):
+                    with pytest.raises(loop.MessageCancelled):
                         await runtime.send_message(
                             level(1), AgentId("actor", "1"), cancellation_token=token
                         )
         assert unwound == list(range(depth, 0, -1))
-        assert trio.current_time() == depth
+        assert loop.current_time() == depth
         check_ledger(runtime, cancelled=depth)
 
 
@@ -178,7 +184,7 @@ async def test_a_cancellation_reaches_the_end_of_a_chain_of_a_thousand_sends() -
         async def act(agent: Actor, ctx: MessageContext) -> None:
             try:
                 if number == 1000:
-                    await trio.sleep_forever()
+                    await loop.sleep_forever()
                 await agent.send_message(level(number + 1), AgentId("actor", str(number + 1)))
             finally:
                 unwound.append(number)
@@ -187,7 +193,7 @@ async def test_a_cancellation_reaches_the_end_of_a_chain_of_a_thousand_sends() -
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, level(1), AgentId("actor", "1"))
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -198,12 +204,12 @@ async def test_a_cancellation_reaches_the_end_of_a_chain_of_a_thousand_sends() -
 # CT-07
 async def test_cancelling_one_request_leaves_the_others_in_flight() -> None:
     handlers = [Handler() for _ in range(5)]
-    scopes = [trio.CancelScope() for _ in handlers]
+    scopes = [loop.CancelScope() for _ in handlers]
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
-            async def send(handler: Handler, scope: trio.CancelScope) -> None:
+            async def send(handler: Handler, scope: loop.CancelScope) -> None:
                 with scope:
                     await runtime.send_message(handler, A)
 
@@ -221,9 +227,9 @@ async def test_cancelling_one_request_leaves_the_others_in_flight() -> None:
 # CT-07
 async def test_the_handlers_own_inner_scope_is_not_the_sender_s_business() -> None:
     async def act(agent: Actor, ctx: MessageContext) -> str:
-        with trio.CancelScope() as scope:
+        with loop.CancelScope() as scope:
             scope.cancel()
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         return "went on"
 
     async with open_runtime() as runtime:
@@ -237,9 +243,9 @@ async def test_an_agent_serves_the_next_message_after_a_cancelled_one() -> None:
     async with open_runtime() as runtime:
         await add_actors(runtime, max_concurrency=1)
         for _ in range(3):
-            with trio.move_on_after(0):
+            with loop.move_on_after(0):
                 await runtime.send_message(Handler(), A)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, Handler(), A)
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
@@ -253,20 +259,20 @@ async def start_and_cancel(
     runtime: SingleThreadedAgentRuntime, handler: Handler, token: CancellationToken | None
 ) -> None:
     """Send, and cancel when all are blocked: the sender must resume without another step."""
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
+    with loop.CancelScope() as scope:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
                 try:
                     await runtime.send_message(handler, A, cancellation_token=token)
-                except MessageCancelled:
+                except loop.MessageCancelled:
                     assert token is not None
 
             await wait_all_tasks_blocked()
-            before = trio.current_time()
+            before = loop.current_time()
             (scope if token is None else token).cancel()
-    assert trio.current_time() == before
+    assert loop.current_time() == before
 
 
 TOKENS = pytest.mark.parametrize("with_token", [False, True], ids=["scope", "token"])
@@ -293,7 +299,7 @@ async def test_cancelled_behind_a_limit_the_message_is_never_handled(
     autojump_clock: MockClock, with_token: bool
 ) -> None:
     first, handler = Handler(), Handler()
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
         await add_actors(runtime, max_concurrency=1)
         nursery.start_soon(runtime.send_message, first, A)
         await wait_all_tasks_blocked()
@@ -314,7 +320,7 @@ async def test_cancelled_at_the_runtime_s_bound_the_message_is_never_accepted(
 ) -> None:
     first, handler = Handler(), Handler()
     token = CancellationToken() if with_token else None
-    async with open_runtime(max_pending=1) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(max_pending=1) as runtime, loop.open_nursery() as nursery:
         await add_actors(runtime)
         nursery.start_soon(runtime.send_message, first, A)
         await wait_all_tasks_blocked()
@@ -341,7 +347,7 @@ async def test_cancelled_in_interception_the_message_is_never_handled(
             self, message: Any, *, message_context: MessageContext, recipient: AgentId
         ) -> Any:
             try:
-                await trio.sleep_forever()
+                await loop.sleep_forever()
             finally:
                 self.cleaned += 1
 
@@ -363,20 +369,20 @@ async def test_an_intervention_handler_that_keeps_a_cancellation_to_itself_chang
         async def on_send(
             self, message: Any, *, message_context: MessageContext, recipient: AgentId
         ) -> Any:
-            with trio.CancelScope(shield=True):
+            with loop.CancelScope(shield=True):
                 await went_on.wait()
             return message
 
         async def on_publish(self, message: Any, *, message_context: MessageContext) -> Any:
-            with trio.CancelScope(shield=True):
+            with loop.CancelScope(shield=True):
                 await went_on.wait()
             return message
 
-    went_on = trio.Event()
+    went_on = loop.Event()
     token = CancellationToken()
     async with open_runtime(intervention_handlers=[Stubborn()]) as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, handler, A)
             await runtime.publish_message(handler, NEWS, cancellation_token=token)
             await wait_all_tasks_blocked()
@@ -400,7 +406,7 @@ async def test_cancelled_in_the_factory_the_message_is_never_handled(
         nonlocal calls
         calls += 1
         if calls == 1:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         return Actor()
 
     async with open_runtime() as runtime:
@@ -415,19 +421,19 @@ async def test_cancelled_in_the_factory_the_message_is_never_handled(
 # CT-02, RT-10
 async def test_a_factory_that_finishes_all_the_same_has_made_the_agent_for_the_next() -> None:
     handler = Handler()
-    go = trio.Event()
+    go = loop.Event()
     calls = 0
 
     async def factory() -> Actor:
         nonlocal calls
         calls += 1
-        with trio.CancelScope(shield=True):
+        with loop.CancelScope(shield=True):
             await go.wait()
         return Actor()
 
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", factory, max_concurrency=1)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, handler, A)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -445,14 +451,14 @@ async def test_a_cancelled_factory_call_is_repeated_for_those_who_waited_for_it(
         nonlocal calls
         calls += 1
         if calls == 1:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         return Actor()
 
     results: list[str] = []
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", factory)
-        async with trio.open_nursery() as nursery:
-            scope = trio.CancelScope()
+        async with loop.open_nursery() as nursery:
+            scope = loop.CancelScope()
 
             @nursery.start_soon
             async def first() -> None:
@@ -482,7 +488,7 @@ async def test_an_agent_survives_a_cancellation_at_each_step_of_its_turn(
 
     async def act(agent: Actor, ctx: MessageContext) -> str:
         variable.set(1)  # its worker ends, so the next message waits for another
-        await trio.sleep(1)
+        await loop.sleep(1)
         return "acted"
 
     calls = 0
@@ -490,25 +496,25 @@ async def test_an_agent_survives_a_cancellation_at_each_step_of_its_turn(
     async def factory() -> Actor:
         nonlocal calls
         calls += 1
-        await trio.sleep(1)
+        await loop.sleep(1)
         return Actor()
 
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", factory, max_concurrency=limit)
-        first, second = trio.CancelScope(), trio.CancelScope()
+        first, second = loop.CancelScope(), loop.CancelScope()
 
-        async def send(scope: trio.CancelScope) -> None:
+        async def send(scope: loop.CancelScope) -> None:
             with scope:
                 await runtime.send_message(act, A)
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(send, first)
             await wait_all_tasks_blocked()
             nursery.start_soon(send, second)
             await wait_all_tasks_blocked()
             first.cancel()
             for _ in range(steps):
-                await trio.lowlevel.checkpoint()
+                await loop.checkpoint()
             second.cancel()
         assert await runtime.send_message(act, A) == "acted"
         check_ledger(runtime, cancelled=2, handled=1)
@@ -521,7 +527,7 @@ async def test_a_place_that_was_given_to_a_cancelled_message_is_free_again(
 ) -> None:
     variable = contextvars.ContextVar("variable", default=0)
     sequencer = Sequencer()
-    scope = trio.CancelScope()
+    scope = loop.CancelScope()
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         variable.set(1)
@@ -531,13 +537,13 @@ async def test_a_place_that_was_given_to_a_cancelled_message_is_free_again(
 
     async with open_runtime() as runtime:
         await add_actors(runtime, max_concurrency=1)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def first() -> None:
                 await runtime.send_message(act, A)
                 for _ in range(steps):
-                    await trio.lowlevel.checkpoint()
+                    await loop.checkpoint()
                 scope.cancel()
 
             async with sequencer(1):
@@ -556,21 +562,21 @@ async def test_a_handler_that_survives_its_cancellation_answers() -> None:
 
     async def act(agent: Actor, ctx: MessageContext) -> str:
         try:
-            await trio.sleep_forever()
-        except trio.Cancelled:
+            await loop.sleep_forever()
+        except loop.Cancelled:
             return "survived"
         raise AssertionError
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
         results: list[str] = []
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
                 results.append(await runtime.send_message(act, A))
                 results.append("went on")
-                await trio.lowlevel.checkpoint()
+                await loop.checkpoint()
                 results.append("never")
 
             await wait_all_tasks_blocked()
@@ -585,14 +591,14 @@ async def test_a_handler_whose_cleanup_raises_fails_the_sender() -> None:
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             raise error
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
         with pytest.raises(ExceptionGroup) as caught:
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, act, A)
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
@@ -605,20 +611,20 @@ async def test_of_a_group_with_a_cancellation_the_errors_reach_the_sender() -> N
     error = ValueError("beside")
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(loop.sleep_forever)
 
             @nursery.start_soon
             async def fail() -> None:
                 try:
-                    await trio.sleep_forever()
+                    await loop.sleep_forever()
                 finally:
                     raise error
 
     token = CancellationToken()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
@@ -639,7 +645,7 @@ async def test_a_value_that_an_intervention_handler_was_to_see_is_lost_with_the_
         async def on_response(
             self, message: Any, *, sender: AgentId, recipient: AgentId | None
         ) -> Any:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
 
     async with open_runtime(intervention_handlers=[Slow()]) as runtime:
         await add_actors(runtime)
@@ -651,20 +657,20 @@ async def test_a_value_that_an_intervention_handler_was_to_see_is_lost_with_the_
 async def test_a_cancelled_worker_leaves_no_cancellation_to_the_next_message() -> None:
     async def act(agent: Actor, ctx: MessageContext) -> str:
         try:
-            await trio.sleep_forever()
-        except trio.Cancelled:
+            await loop.sleep_forever()
+        except loop.Cancelled:
             return "survived"
         raise AssertionError
 
     async def wait(agent: Actor, ctx: MessageContext) -> str:
-        await trio.lowlevel.checkpoint()
+        await loop.checkpoint()
         return "waited"
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
         for _ in range(3):
             token = CancellationToken()
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(
                     lambda t=token: runtime.send_message(act, A, cancellation_token=t)
                 )
@@ -683,9 +689,9 @@ async def test_a_token_that_was_cancelled_before_the_send_refuses_it() -> None:
     handler = Handler()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        with pytest.raises(MessageCancelled, match="before it was sent"):
+        with pytest.raises(loop.MessageCancelled, match="before it was sent"):
             await runtime.send_message(handler, A, cancellation_token=token)
-        with pytest.raises(MessageCancelled, match="before it was sent"):
+        with pytest.raises(loop.MessageCancelled, match="before it was sent"):
             await runtime.publish_message(handler, NEWS, cancellation_token=token)
         check_ledger(runtime, cancelled=2)
     assert handler.began == 0
@@ -697,15 +703,15 @@ async def test_a_token_may_be_cancelled_from_another_thread() -> None:
     handler = Handler()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(handler, A, cancellation_token=token)
 
             await wait_all_tasks_blocked()
-            await trio.to_thread.run_sync(token.cancel)
+            await loop.run_sync_in_thread(token.cancel)
         check_ledger(runtime, cancelled=1)
     assert len(handler.ended) == 1
 
@@ -713,7 +719,7 @@ async def test_a_token_may_be_cancelled_from_another_thread() -> None:
 # CT-02
 async def test_a_cancel_from_another_thread_that_comes_too_late_hits_nothing() -> None:
     token = CancellationToken()
-    go = trio.Event()
+    go = loop.Event()
 
     async def act(agent: Actor, ctx: MessageContext) -> str:
         await go.wait()
@@ -721,7 +727,7 @@ async def test_a_cancel_from_another_thread_that_comes_too_late_hits_nothing() -
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
@@ -815,7 +821,7 @@ async def test_messages_that_wait_at_the_bound_leave_no_links_in_their_token() -
     token = CancellationToken()
     async with open_runtime(max_pending=2) as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for _ in range(10):
                 nursery.start_soon(
                     lambda: runtime.send_message(answer, A, cancellation_token=token)
@@ -856,11 +862,11 @@ async def test_a_callback_that_raises_spares_no_handler() -> None:
     handler = Handler()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(handler, A, cancellation_token=token)
 
             await wait_all_tasks_blocked()
@@ -878,13 +884,13 @@ async def test_the_message_s_own_token_is_cancelled_with_its_message() -> None:
         tokens.append(ctx.cancellation_token)
         assert not ctx.cancellation_token.is_cancelled()
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             assert ctx.cancellation_token.is_cancelled()
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, act, A)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -896,13 +902,13 @@ async def test_the_message_s_own_token_is_cancelled_with_its_message() -> None:
 async def test_a_token_first_read_after_the_cancellation_says_cancelled() -> None:
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             assert ctx.cancellation_token.is_cancelled()
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, act, A)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
@@ -915,7 +921,7 @@ async def test_a_sender_s_own_token_is_not_cancelled_with_one_of_its_messages() 
     token = CancellationToken()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        with trio.move_on_after(0):
+        with loop.move_on_after(0):
             await runtime.send_message(Handler(), A, cancellation_token=token)
     assert not token.is_cancelled()
 
@@ -923,8 +929,8 @@ async def test_a_sender_s_own_token_is_not_cancelled_with_one_of_its_messages() 
 # CT-05
 async def test_link_future_takes_a_cancel_scope_of_the_handler() -> None:
     async def act(agent: Actor, ctx: MessageContext) -> str:
-        with ctx.cancellation_token.link_future(trio.CancelScope()) as scope:
-            await trio.sleep_forever()
+        with ctx.cancellation_token.link_future(loop.CancelScope()) as scope:
+            await loop.sleep_forever()
         assert scope.cancelled_caught
         return "answered all the same"
 
@@ -932,7 +938,7 @@ async def test_link_future_takes_a_cancel_scope_of_the_handler() -> None:
     async def ask(agent: Actor, ctx: MessageContext) -> str:
         inner = CancellationToken()
         context = MessageContext(None, None, True, inner)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def cancel() -> None:
@@ -952,18 +958,18 @@ async def test_a_linked_scope_and_the_handler_are_cancelled_by_one_token() -> No
     caught: list[bool] = []
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
-        with ctx.cancellation_token.link_future(trio.CancelScope()) as scope:
-            await trio.sleep_forever()
+        with ctx.cancellation_token.link_future(loop.CancelScope()) as scope:
+            await loop.sleep_forever()
         caught.append(scope.cancelled_caught)
 
     token = CancellationToken()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(act, A, cancellation_token=token)
 
             await wait_all_tasks_blocked()
@@ -984,13 +990,13 @@ async def test_a_callback_of_a_message_s_token_that_raises_is_reported(
             raise error
 
         ctx.cancellation_token.add_callback(fail)
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     expected = SystemExit if isinstance(error, SystemExit) else ExceptionGroup
     with pytest.raises(expected) as caught:
         async with open_runtime(ignore_unhandled_exceptions=False) as runtime:
             await add_actors(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, act, A)
                 await wait_all_tasks_blocked()
                 nursery.cancel_scope.cancel()
@@ -1014,7 +1020,7 @@ async def test_ten_thousand_in_flight_settle_after_one_cancellation(
     freed = 0
     async with open_runtime() as runtime:
         await add_actors(runtime, max_concurrency=limit)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def send() -> None:
                 nonlocal freed
@@ -1022,9 +1028,9 @@ async def test_ten_thousand_in_flight_settle_after_one_cancellation(
                     await runtime.send_message(
                         handler, A, cancellation_token=token if how == "token" else None
                     )
-                except (trio.Cancelled, MessageCancelled) as exc:
+                except (loop.Cancelled, loop.MessageCancelled) as exc:
                     freed += 1
-                    if isinstance(exc, trio.Cancelled):
+                    if isinstance(exc, loop.Cancelled):
                         raise
 
             for _ in range(10_000):
@@ -1046,7 +1052,7 @@ async def test_ten_thousand_in_flight_settle_after_one_cancellation(
 @pytest.mark.parametrize("waits_already", [True, False])
 async def test_a_stop_does_not_wait_for_a_handler_that_waits_for_room(waits_already: bool) -> None:
     """Nothing makes room while messages do not flow."""
-    go = trio.Event()
+    go = loop.Event()
 
     async def publish(agent: Actor, ctx: MessageContext) -> str:
         await go.wait()
@@ -1054,12 +1060,12 @@ async def test_a_stop_does_not_wait_for_a_handler_that_waits_for_room(waits_alre
             await agent.publish_message(answer, NEWS)
         return "published"
 
-    async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+    async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
         await runtime.register_factory("actor", Actor)
         await runtime.register_factory("full", Actor, max_concurrency=1, mailbox_size=1)
         await runtime.add_subscription(TypeSubscription("news", "full"))
         runtime.start()
-        scope = trio.CancelScope()
+        scope = loop.CancelScope()
 
         @nursery.start_soon
         async def occupy() -> None:
@@ -1155,22 +1161,22 @@ class Scenario:
 
     async def take(self, agent: BaseAgent, kind: str, *args: Any) -> None:
         if kind == "sleep":
-            await trio.sleep(args[0])
+            await loop.sleep(args[0])
         elif kind == "shielded":
-            with trio.CancelScope(shield=True):
-                await trio.sleep(args[0])
+            with loop.CancelScope(shield=True):
+                await loop.sleep(args[0])
         elif kind == "raise":
             raise ValueError
         elif kind == "survive":
-            with contextlib.suppress(trio.Cancelled):
-                await trio.sleep(args[0])
+            with contextlib.suppress(loop.Cancelled):
+                await loop.sleep(args[0])
         elif kind == "dirty":
             assert self.variable.get() is None
             self.variable.set(object())
         elif kind == "send":
             await agent.send_message(args[1], AgentId.from_str(args[0]))
         elif kind == "timeout":
-            with trio.move_on_after(args[0]):
+            with loop.move_on_after(args[0]):
                 await agent.send_message(args[2], AgentId.from_str(args[1]))
         else:
             await agent.publish_message(args[0], TopicId("news", "a"))
@@ -1184,13 +1190,13 @@ class Scenario:
         cancelled_after: int | None,
         with_token: bool,
     ) -> None:
-        await trio.sleep(at)
+        await loop.sleep(at)
         token = CancellationToken()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def cancel() -> None:
-                await trio.sleep(math.inf if cancelled_after is None else cancelled_after)
+                await loop.sleep(math.inf if cancelled_after is None else cancelled_after)
                 (token if with_token else nursery.cancel_scope).cancel()
 
             with contextlib.suppress(Exception):
@@ -1202,12 +1208,12 @@ class Scenario:
         self, runtime: SingleThreadedAgentRuntime, at: int, what: str, deadline: int | None
     ) -> None:
         """Stop and start the runtime, or let one agent go, in the middle of it."""
-        await trio.sleep(at)
+        await loop.sleep(at)
         if what == "stop":
             if runtime.is_started():
-                then = math.inf if deadline is None else trio.current_time() + deadline
+                then = math.inf if deadline is None else loop.current_time() + deadline
                 await runtime.stop(deadline=then)
-                await trio.sleep(1)
+                await loop.sleep(1)
                 runtime.start()
         else:
             with contextlib.suppress(UndeliverableException):
@@ -1231,15 +1237,15 @@ class Scenario:
             async def on_send(
                 self, message: Any, *, message_context: MessageContext, recipient: AgentId
             ) -> Any:
-                await trio.sleep(len(message))
+                await loop.sleep(len(message))
                 return message
 
             async def on_publish(self, message: Any, *, message_context: MessageContext) -> Any:
-                await trio.sleep(len(message))
+                await loop.sleep(len(message))
                 return message
 
         async def factory() -> Planner:
-            await trio.sleep(1)
+            await loop.sleep(1)
             return Planner("carries plans out")
 
         trio.lowlevel.add_instrument(self.instrument)
@@ -1248,7 +1254,7 @@ class Scenario:
             max_pending=max_pending, intervention_handlers=[Looks()] if intervene else []
         )
         self.instrument.runtime = runtime
-        with trio.move_on_after(math.inf if cancelled_after is None else cancelled_after):
+        with loop.move_on_after(math.inf if cancelled_after is None else cancelled_after):
             async with runtime:
                 await runtime.register_factory("free", factory)
                 await runtime.register_factory("serial", factory, max_concurrency=1)
@@ -1258,7 +1264,7 @@ class Scenario:
                 for type in ("free", "serial", "bounded"):
                     await runtime.add_subscription(TypeSubscription("news", type))
                 runtime.start()
-                async with trio.open_nursery() as nursery:
+                async with loop.open_nursery() as nursery:
                     for spec in senders:
                         nursery.start_soon(self.send, runtime, *spec)
                     for spec in disturbances:
@@ -1302,7 +1308,7 @@ def test_whatever_is_cancelled_every_message_has_one_outcome(
 ) -> None:
     async def main() -> None:
         # What waits for ever would wait on a clock that jumps: that is a failure, not a hang.
-        with trio.fail_after(10_000):
+        with loop.fail_after(10_000):
             await Scenario().run(senders, max_pending, intervene, disturbances, cancelled_after)
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    loop.run(main, clock=MockClock(autojump_threshold=0))

@@ -8,26 +8,18 @@ from random import Random
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
     CancellationToken,
     DefaultInterventionHandler,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
-from trio_agents.exceptions import (
-    DeadlockError,
-    MessageCancelled,
-    Overloaded,
-    UndeliverableException,
-)
+from trio_agents.exceptions import DeadlockError, Overloaded, UndeliverableException
 
+from . import loop
 from .doers import (
     Act,
     Doer,
@@ -42,6 +34,7 @@ from .doers import (
     wait_a_little,
     wait_for,
 )
+from .loop import SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 A = AgentId("doer", "a")
 B = AgentId("doer", "b")
@@ -66,7 +59,7 @@ def ask(recipient: AgentId, message: Act = nothing, after: float = 0) -> Act:
 
     async def act(agent: Doer, ctx: MessageContext) -> Any:
         if after:
-            await trio.sleep(after)
+            await loop.sleep(after)
         return await agent.send_message(message, recipient)
 
     return act
@@ -76,7 +69,7 @@ def tell(*messages: Act, topic: TopicId, after: float = 0) -> Act:
     """A message whose handler publishes others."""
 
     async def act(agent: Doer, ctx: MessageContext) -> None:
-        await trio.sleep(after)
+        await loop.sleep(after)
         for message in messages:
             await agent.publish_message(message, topic)
 
@@ -123,7 +116,7 @@ class Gauge:
         self.now[agent.id] += 1
         self.most[agent.id] = max(self.most[agent.id], self.now[agent.id])
         try:
-            await trio.sleep(1)
+            await loop.sleep(1)
         finally:
             self.now[agent.id] -= 1
 
@@ -135,9 +128,9 @@ def test_a_limit_holds_for_each_agent_and_not_for_all_of_its_type(
 ) -> None:
     async def main() -> None:
         gauge = Gauge()
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, factory, max_concurrency=max_concurrency)
-            began = trio.current_time()
+            began = loop.current_time()
             for number in range(14):
                 for agent in (A, B):
                     if number % 2:
@@ -146,7 +139,7 @@ def test_a_limit_holds_for_each_agent_and_not_for_all_of_its_type(
                         await runtime.publish_message(gauge, TopicId("news", agent.key))
             await drain(runtime)
             check_idle(runtime)
-            assert trio.current_time() - began <= 14 / max_concurrency + 1
+            assert loop.current_time() - began <= 14 / max_concurrency + 1
         assert gauge.most == {A: max_concurrency, B: max_concurrency}
 
     under_seeds(main)
@@ -171,7 +164,7 @@ def test_a_handler_gives_its_place_back_however_it_ends(end: str) -> None:
             if end == "raise":
                 raise ZeroDivisionError
 
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=2)
             outcomes = Outcomes(runtime)
             for number in range(20):
@@ -182,7 +175,7 @@ def test_a_handler_gives_its_place_back_however_it_ends(end: str) -> None:
                 if end == "cancel":
                     await wait_a_little(1)
                     token.cancel()
-            await trio.sleep(30)
+            await loop.sleep(30)
             check_idle(runtime)
             assert len(outcomes.results) + len(outcomes.errors) == 20
             assert gauge.most[A] <= 2
@@ -230,7 +223,7 @@ async def test_parallel_branches_of_one_chain_may_both_come_back(autojump_clock:
             await agent.send_message(ask(A, back), recipient)
             answers.append(1)
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for recipient in (B, C, B, C):
                 nursery.start_soon(branch, recipient)
         return len(answers)
@@ -244,7 +237,7 @@ async def test_parallel_branches_of_one_chain_may_both_come_back(autojump_clock:
 def test_parallel_chains_over_the_same_agents_take_turns() -> None:
     async def main() -> None:
         gauge = Gauge()
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1)
             outcomes = Outcomes(runtime)
             for number in range(10):
@@ -274,7 +267,7 @@ def test_a_circle_of_waits_is_refused_once_with_its_path(size: int, intercepted:
         async with open_runtime(intervention_handlers=handlers) as runtime:
             await open_doers(runtime, max_concurrency=1)
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number, agent in enumerate(agents):
                     onwards = ask(agents[(number + 1) % size], after=1)
                     nursery.start_soon(outcomes.send, number, onwards, agent)
@@ -295,7 +288,7 @@ async def test_a_circle_of_some_thousand_waits_is_refused(autojump_clock: object
     async with open_runtime() as runtime:
         await open_doers(runtime, max_concurrency=1)
         outcomes = Outcomes(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for number, agent in enumerate(agents):
                 onwards = ask(agents[(number + 1) % 2000], after=1)
                 nursery.start_soon(outcomes.send, number, onwards, agent)
@@ -305,15 +298,15 @@ async def test_a_circle_of_some_thousand_waits_is_refused(autojump_clock: object
 
 def test_a_circle_is_refused_only_when_all_places_of_an_agent_are_stuck() -> None:
     async def main() -> None:
-        done = trio.Event()
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        done = loop.Event()
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=2)
             outcomes = Outcomes(runtime)
             nursery.start_soon(outcomes.send, 0, ask(B, after=1), A)
             nursery.start_soon(outcomes.send, 1, wait_for(done), A)
             nursery.start_soon(outcomes.send, 2, ask(A, after=1), B)
             nursery.start_soon(outcomes.send, 3, ask(A, after=1), B)
-            await trio.sleep(2)
+            await loop.sleep(2)
             # Both of B wait for A, one of A for B: but the other one of A will make room.
             assert outcomes.errors == {}
             assert outcomes.results == {}
@@ -330,7 +323,7 @@ def test_a_circle_through_all_places_of_two_agents_is_refused() -> None:
         async with open_runtime() as runtime:
             await open_doers(runtime, max_concurrency=2)
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(2):
                     nursery.start_soon(outcomes.send, number, ask(B, after=1), A)
                     nursery.start_soon(outcomes.send, number + 2, ask(A, after=1), B)
@@ -346,14 +339,14 @@ def test_a_circle_through_all_places_of_two_agents_is_refused() -> None:
 def test_requests_that_wait_for_one_that_comes_through_are_not_refused() -> None:
     async def main() -> None:
         a, b, s, x = (AgentId("doer", name) for name in "abs2")
-        done = trio.Event()
+        done = loop.Event()
 
         async def both(agent: Doer, ctx: MessageContext) -> None:
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(agent.send_message, ask(x, after=3), s)
                 nursery.start_soon(agent.send_message, ask(b, after=2), x)
 
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await Doer.register(runtime, "doer", Doer, max_concurrency=1)
             await Doer.register(runtime, "pair", Doer, max_concurrency=2)
             x = AgentId("pair", "x")
@@ -361,9 +354,9 @@ def test_requests_that_wait_for_one_that_comes_through_are_not_refused() -> None
             nursery.start_soon(outcomes.send, 0, wait_for(done), x)
             nursery.start_soon(outcomes.send, 1, both, a)
             nursery.start_soon(outcomes.send, 2, ask(s, after=1), b)
-            await trio.sleep(5)
+            await loop.sleep(5)
             nursery.start_soon(outcomes.send, 3, ask(a), AgentId("doer", "last"))
-            await trio.sleep(1)
+            await loop.sleep(1)
             assert outcomes.errors == {}
             done.set()
             await drain(runtime)
@@ -376,15 +369,15 @@ def test_requests_that_wait_for_one_that_comes_through_are_not_refused() -> None
 async def test_a_handler_is_not_held_to_what_a_handler_it_called_left_behind(
     autojump_clock: object,
 ) -> None:
-    async with trio.open_nursery() as outside, open_runtime() as runtime:
+    async with loop.open_nursery() as outside, open_runtime() as runtime:
         await open_doers(runtime, max_concurrency=1)
         outcomes = Outcomes(runtime)
 
         async def leave_behind(agent: Doer, ctx: MessageContext) -> None:
             outside.start_soon(outcomes.send, 0, nothing, C)
-            await trio.sleep(1)
+            await loop.sleep(1)
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(outcomes.send, 1, ask(A, after=3), C)
             nursery.start_soon(outcomes.send, 2, ask_then_wait(B, leave_behind, 10), A)
         assert outcomes.deadlocks == []
@@ -394,21 +387,21 @@ async def test_a_handler_is_not_held_to_what_a_handler_it_called_left_behind(
 def ask_then_wait(recipient: AgentId, message: Act, seconds: float) -> Act:
     async def act(agent: Doer, ctx: MessageContext) -> None:
         await agent.send_message(message, recipient)
-        await trio.sleep(seconds)
+        await loop.sleep(seconds)
 
     return act
 
 
 def test_a_cancelled_request_closes_no_circle() -> None:
     async def main() -> None:
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1)
             outcomes = Outcomes(runtime)
 
             async def give_up(agent: Doer, ctx: MessageContext) -> None:
-                with trio.move_on_after(1):
+                with loop.move_on_after(1):
                     await agent.send_message(nothing, B)
-                await trio.sleep(5)
+                await loop.sleep(5)
 
             nursery.start_soon(outcomes.send, 0, give_up, A)
             nursery.start_soon(outcomes.send, 1, ask(A, after=2), B)
@@ -422,19 +415,19 @@ def test_a_cancelled_request_closes_no_circle() -> None:
 def test_a_circle_that_a_cancellation_opens_lets_the_others_through() -> None:
     async def main() -> None:
         token = CancellationToken()
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1)
             outcomes = Outcomes(runtime)
             nursery.start_soon(lambda: outcomes.send(0, wait(1000), A, cancellation_token=token))
             await wait_all_tasks_blocked()
             for number in range(1, 5):
                 nursery.start_soon(outcomes.send, number, ask(A), B)
-            await trio.sleep(1)
+            await loop.sleep(1)
             token.cancel()
             await drain(runtime)
-            assert trio.current_time() < 10
+            assert loop.current_time() < 10
             assert sorted(outcomes.results) == [1, 2, 3, 4]
-            assert isinstance(outcomes.errors[0], MessageCancelled)
+            assert isinstance(outcomes.errors[0], loop.MessageCancelled)
             check_idle(runtime)
 
     under_seeds(main)
@@ -445,15 +438,15 @@ def test_a_place_is_not_lost_with_a_message_that_is_cancelled_on_its_way_out() -
     async def main() -> None:
         async with open_runtime() as runtime:
             await open_doers(runtime, max_concurrency=1)
-            first, second = trio.CancelScope(), trio.CancelScope()
+            first, second = loop.CancelScope(), loop.CancelScope()
 
-            async def send(scope: trio.CancelScope, then: trio.CancelScope | None) -> None:
+            async def send(scope: loop.CancelScope, then: loop.CancelScope | None) -> None:
                 with scope:
                     await runtime.send_message(wait(1000), A)
                 if then is not None:
                     then.cancel()
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(send, first, second)
                 await wait_all_tasks_blocked()
                 nursery.start_soon(send, second, None)
@@ -502,7 +495,7 @@ def test_two_factories_that_need_each_other_s_agents_are_refused(
 
             def factory_that_needs(other: AgentId) -> Callable[[], Awaitable[Doer]]:
                 async def make() -> Doer:
-                    await trio.sleep(1)
+                    await loop.sleep(1)
                     if how == "send":
                         await runtime.send_message(nothing, other)
                     else:
@@ -516,7 +509,7 @@ def test_two_factories_that_need_each_other_s_agents_are_refused(
             await open_doers(runtime, factory_that_needs(y), type="x", **options)
             await open_doers(runtime, factory_that_needs(x), type="y", **options)
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, nothing, x)
                 nursery.start_soon(outcomes.send, 1, nothing, y)
             assert outcomes.deadlocks
@@ -532,14 +525,14 @@ def test_a_circle_through_a_factory_and_a_handler_is_refused() -> None:
         async with open_runtime() as runtime:
 
             async def make() -> Doer:
-                await trio.sleep(1)
+                await loop.sleep(1)
                 await runtime.send_message(nothing, A)
                 return Doer()
 
             await open_doers(runtime, max_concurrency=1)
             await open_doers(runtime, make, type="slow")
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, nothing, AgentId("slow", "x"))
                 nursery.start_soon(outcomes.send, 1, ask(AgentId("slow", "x"), after=0.5), A)
             assert len(outcomes.deadlocks) >= 1
@@ -558,10 +551,10 @@ def test_a_circle_through_an_agent_that_is_to_be_closed_is_refused() -> None:
             await open_doers(runtime, type="one", max_concurrency=1)
             one = AgentId("one", "x")
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, ask(one, after=1), A)
                 nursery.start_soon(outcomes.send, 1, ask(A, after=2), one)
-                await trio.sleep(0.5)
+                await loop.sleep(0.5)
                 nursery.start_soon(runtime.deactivate, A)
             (refused,) = outcomes.deadlocks
             assert "doer/a -> one/x -> doer/a" in refused
@@ -578,13 +571,13 @@ def test_a_circle_behind_a_wish_to_close_in_line_is_refused() -> None:
             await open_doers(runtime, type="one", max_concurrency=1)
             one = AgentId("one", "x")
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, ask(one, after=3), A)
                 nursery.start_soon(outcomes.send, 1, wait(4), A)
                 nursery.start_soon(outcomes.send, 2, ask(A, after=2), one)
-                await trio.sleep(0.5)
+                await loop.sleep(0.5)
                 nursery.start_soon(outcomes.send, 3, nothing, A)  # the agent is to close after it
-                await trio.sleep(0.5)
+                await loop.sleep(0.5)
                 nursery.start_soon(runtime.deactivate, A)
             assert len(outcomes.deadlocks) == 1
             assert len(outcomes.results) == 3
@@ -602,10 +595,10 @@ def test_a_handler_that_would_close_who_waits_for_it_is_refused() -> None:
             outcomes = Outcomes(runtime)
 
             async def close_a(agent: Doer, ctx: MessageContext) -> None:
-                await trio.sleep(2)
+                await loop.sleep(2)
                 await runtime.deactivate(A)
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, close_a, one)
                 nursery.start_soon(outcomes.send, 1, ask(one, after=first), A)
             assert len(outcomes.deadlocks) == 1
@@ -625,7 +618,7 @@ async def test_a_handler_may_close_another_agent_that_is_busy(autojump_clock: ob
         await runtime.publish_message(ask(C, wait(5)), TO_A)
         await wait_all_tasks_blocked()
         assert await runtime.send_message(close_a, B) == "closed"
-        assert trio.current_time() == 5
+        assert loop.current_time() == 5
         check_idle(runtime)
 
 
@@ -651,7 +644,7 @@ def test_a_full_mailbox_makes_publishers_wait_in_line() -> None:
     async def main() -> None:
         log: list[int] = []
         published: list[int] = []
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1, mailbox_size=2)
 
             async def publish(number: int) -> None:
@@ -665,7 +658,7 @@ def test_a_full_mailbox_makes_publishers_wait_in_line() -> None:
             assert published == [0, 1, 2]
             assert runtime.statistics().mailboxes == {A: 7}
             for more in range(1, 6):
-                await trio.sleep(1)
+                await loop.sleep(1)
                 await wait_all_tasks_blocked()
                 assert published == list(range(3 + more))
             await drain(runtime)
@@ -679,7 +672,7 @@ async def test_senders_of_requests_keep_their_place_in_a_full_mailbox(
     autojump_clock: object,
 ) -> None:
     log: list[int] = []
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, max_concurrency=1, mailbox_size=1)
         for number in range(10):
             message = note(log, number, wait(1))
@@ -698,7 +691,7 @@ def test_a_publisher_that_is_cancelled_in_line_leaves_nothing_behind() -> None:
         log: list[int] = []
         async with SingleThreadedAgentRuntime() as runtime:
             await open_doers(runtime, max_concurrency=1, mailbox_size=1)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(2):
                     await runtime.publish_message(note(log, number, wait(10)), TO_A)
                     if not number:
@@ -720,7 +713,7 @@ async def test_a_token_takes_back_a_publication_that_waits_for_room(
     autojump_clock: object,
 ) -> None:
     log: list[int] = []
-    async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+    async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, mailbox_size=1)
         await runtime.publish_message(note(log, 0), TO_A)
         token = CancellationToken()
@@ -741,10 +734,10 @@ async def test_a_token_takes_back_a_publication_that_waits_for_room(
 async def test_overflow_raise_refuses_and_names_the_agent(
     autojump_clock: object, overflow: str
 ) -> None:
-    go = trio.Event()
+    go = loop.Event()
     everywhere: Any = {"overflow": "raise"} if overflow == "runtime" else {}
     here: Any = {"overflow": "raise"} if overflow == "type" else {}
-    async with open_runtime(**everywhere) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(**everywhere) as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, max_concurrency=1, mailbox_size=1, **here)
         nursery.start_soon(runtime.send_message, wait_for(go), A)
         await wait_all_tasks_blocked()
@@ -761,9 +754,9 @@ async def test_overflow_raise_refuses_and_names_the_agent(
 
 
 async def test_a_publication_that_is_refused_reaches_nobody(autojump_clock: object) -> None:
-    go = trio.Event()
+    go = loop.Event()
     log: list[Any] = []
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, type="first")
         await open_doers(runtime, type="tight", max_concurrency=1, mailbox_size=1, overflow="raise")
         await open_doers(runtime, type="last")
@@ -781,7 +774,7 @@ async def test_a_publication_that_is_refused_reaches_nobody(autojump_clock: obje
 
 
 async def test_a_reentrant_request_finds_room_in_a_full_mailbox(autojump_clock: object) -> None:
-    async with open_runtime(overflow="raise") as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(overflow="raise") as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, max_concurrency=1, mailbox_size=1)
         outcomes = Outcomes(runtime)
         nursery.start_soon(outcomes.send, 0, ask(B, ask(A, lambda a, c: 42), after=1), A)
@@ -818,7 +811,7 @@ def test_publishers_that_would_wait_for_each_other_s_room_are_refused() -> None:
         async with open_runtime() as runtime:
             await open_doers(runtime, max_concurrency=1, mailbox_size=1)
             outcomes = Outcomes(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(outcomes.send, 0, tell(*[heard] * 3, topic=TO_B, after=1), A)
                 nursery.start_soon(outcomes.send, 1, tell(*[heard] * 3, topic=TO_A, after=1), B)
             await drain(runtime)
@@ -887,8 +880,8 @@ async def test_a_publication_to_oneself_is_not_reentrant(autojump_clock: object)
 def test_a_stop_fails_what_stands_in_line_and_frees_its_publishers() -> None:
     async def main() -> None:
         log: list[int] = []
-        go = trio.Event()
-        async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+        go = loop.Event()
+        async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1, mailbox_size=1)
             runtime.start()
             outcomes = Outcomes(runtime)
@@ -919,7 +912,7 @@ def test_a_stop_fails_what_stands_in_line_and_frees_its_publishers() -> None:
 def test_publishers_that_wait_before_the_start_come_in_order() -> None:
     async def main() -> None:
         log: list[int] = []
-        async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+        async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, make_slowly, mailbox_size=2)
             for number in range(10):
                 nursery.start_soon(runtime.publish_message, note(log, number), TO_A)
@@ -937,7 +930,7 @@ def test_all_that_stand_in_line_may_be_cancelled_at_once() -> None:
     async def main() -> None:
         async with open_runtime(max_pending=8) as runtime:
             await open_doers(runtime, max_concurrency=1, mailbox_size=2)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(20):
                     if number % 2:
                         nursery.start_soon(runtime.publish_message, wait(1000), TO_A)
@@ -946,7 +939,7 @@ def test_all_that_stand_in_line_may_be_cancelled_at_once() -> None:
                 await wait_a_little(5)
                 nursery.cancel_scope.cancel()
             token = CancellationToken()
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 outcomes = Outcomes(runtime)
                 for number in range(20):
                     nursery.start_soon(
@@ -954,10 +947,10 @@ def test_all_that_stand_in_line_may_be_cancelled_at_once() -> None:
                     )
                 await wait_a_little(5)
                 token.cancel()
-            assert {type(e) for e in outcomes.errors.values()} == {MessageCancelled}
-            assert trio.current_time() < 10
+            assert {type(e) for e in outcomes.errors.values()} == {loop.MessageCancelled}
+            assert loop.current_time() < 10
             check_ledger(runtime)
-            await runtime.stop(deadline=trio.current_time() + 1)
+            await runtime.stop(deadline=loop.current_time() + 1)
             check_idle(runtime)
 
     under_seeds(main)
@@ -969,7 +962,7 @@ def test_all_that_stand_in_line_may_be_cancelled_at_once() -> None:
 def test_max_pending_lets_submitters_in_first_come_first_served() -> None:
     async def main() -> None:
         log: list[int] = []
-        async with open_runtime(max_pending=3) as runtime, trio.open_nursery() as nursery:
+        async with open_runtime(max_pending=3) as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
             for number in range(30):
                 act = note(log, number, wait(1))
@@ -982,7 +975,7 @@ def test_max_pending_lets_submitters_in_first_come_first_served() -> None:
             assert (statistics.pending, statistics.waiting) == (3, 27)
             await drain(runtime)
             check_idle(runtime)
-            assert trio.current_time() == 10
+            assert loop.current_time() == 10
         assert log == list(range(30))
 
     under_seeds(main, seeds=5)
@@ -992,9 +985,9 @@ async def test_nobody_slips_in_between_one_that_leaves_and_the_next_in_line(
     autojump_clock: object,
 ) -> None:
     log: list[str] = []
-    async with open_runtime(max_pending=1) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(max_pending=1) as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime)
-        go = trio.Event()
+        go = loop.Event()
         nursery.start_soon(runtime.send_message, wait_for(go), A)
         await wait_all_tasks_blocked()
         nursery.start_soon(runtime.send_message, note(log, "first in line"), A)
@@ -1008,9 +1001,9 @@ async def test_nobody_slips_in_between_one_that_leaves_and_the_next_in_line(
 def test_a_submitter_that_is_cancelled_at_the_door_has_submitted_nothing() -> None:
     async def main() -> None:
         log: list[int] = []
-        async with open_runtime(max_pending=1) as runtime, trio.open_nursery() as nursery:
+        async with open_runtime(max_pending=1) as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
-            scopes = [trio.CancelScope() for _ in range(6)]
+            scopes = [loop.CancelScope() for _ in range(6)]
 
             async def send(number: int) -> None:
                 with scopes[number]:
@@ -1031,7 +1024,7 @@ def test_a_submitter_that_is_cancelled_at_the_door_has_submitted_nothing() -> No
 
 def test_a_token_frees_a_sender_at_the_door() -> None:
     async def main() -> None:
-        async with open_runtime(max_pending=1) as runtime, trio.open_nursery() as nursery:
+        async with open_runtime(max_pending=1) as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
             outcomes = Outcomes(runtime)
             nursery.start_soon(outcomes.send, 0, wait(10), A)
@@ -1041,24 +1034,24 @@ def test_a_token_frees_a_sender_at_the_door() -> None:
                 nursery.start_soon(
                     lambda n=number, id=id: outcomes.send(n, nothing, id, cancellation_token=token)
                 )
-            await trio.sleep(1)
+            await loop.sleep(1)
             token.cancel()
             await wait_all_tasks_blocked()
             assert {n: type(e) for n, e in outcomes.errors.items()} == {
-                1: MessageCancelled,
-                2: MessageCancelled,
+                1: loop.MessageCancelled,
+                2: loop.MessageCancelled,
             }
             assert runtime.statistics().waiting == 0
-            assert trio.current_time() == 1
+            assert loop.current_time() == 1
 
     under_seeds(main, seeds=5)
 
 
 async def test_max_pending_with_raise_refuses_at_once(autojump_clock: object) -> None:
-    go = trio.Event()
+    go = loop.Event()
     async with open_runtime(max_pending=2, overflow="raise") as runtime:
         await open_doers(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(runtime.send_message, wait_for(go), A)
             await wait_all_tasks_blocked()
@@ -1109,7 +1102,7 @@ def test_a_sender_in_line_reaches_the_one_agent_of_its_id(max_pending: int | Non
             await open_doers(runtime, Mortal, type="mortal")
             mortal = AgentId("mortal", "a")
             await runtime.send_message(see, mortal)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for _ in range(2):
                     nursery.start_soon(runtime.send_message, wait(1), A)
                 await wait_all_tasks_blocked()
@@ -1131,14 +1124,14 @@ async def test_a_sender_that_is_refused_or_gives_up_leaves_no_trace_of_its_recip
         await open_doers(runtime)
         cancelled = CancellationToken()
         cancelled.cancel()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, wait(1000), A)
             await wait_all_tasks_blocked()
             for number in range(100):
                 unknown = AgentId("doer", str(number))
                 with pytest.raises(TypeError):
                     await runtime.send_message(nothing, unknown, sender="me")  # type: ignore[arg-type]
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(nothing, unknown, cancellation_token=cancelled)
                 nursery.start_soon(runtime.send_message, nothing, unknown)
             await wait_all_tasks_blocked()
@@ -1148,7 +1141,7 @@ async def test_a_sender_that_is_refused_or_gives_up_leaves_no_trace_of_its_recip
 
 def test_senders_at_the_door_are_freed_when_the_block_is_left() -> None:
     async def main() -> None:
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             async with SingleThreadedAgentRuntime(max_pending=2) as runtime:
                 await open_doers(runtime)
                 outcomes = Outcomes(runtime)
@@ -1168,7 +1161,7 @@ def test_submitters_at_the_door_before_the_start_come_in_order() -> None:
         log: list[int] = []
         async with SingleThreadedAgentRuntime(max_pending=2) as runtime:
             await open_doers(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(10):
                     nursery.start_soon(runtime.publish_message, note(log, number), TO_A)
                     await wait_all_tasks_blocked()
@@ -1204,7 +1197,7 @@ def test_a_subscription_that_raises_fails_its_publication_alone(max_pending: int
                 await open_doers(runtime, mailbox_size=1)
                 await runtime.add_subscription(Broken())
                 runtime.start()
-                async with trio.open_nursery() as nursery:
+                async with loop.open_nursery() as nursery:
                     for number in range(9):
                         topic = TopicId("broken", "x") if number % 3 == 2 else TO_A
                         nursery.start_soon(runtime.publish_message, note(log, number), topic)
@@ -1282,13 +1275,13 @@ def test_a_random_crowd_ends_with_its_books_in_order(
                 if step == "raise":
                     raise ZeroDivisionError
                 if step == "wait":
-                    await trio.sleep(1)
+                    await loop.sleep(1)
                 if step == "ask":
                     await agent.send_message(inner[0], others[0])
                 if step == "tell":
                     await agent.publish_message(inner[0], TopicId("news", others[0].key))
                 if step == "ask both":
-                    async with trio.open_nursery() as nursery:
+                    async with loop.open_nursery() as nursery:
                         for message, other in zip(inner, others, strict=True):
                             nursery.start_soon(agent.send_message, message, other)
 
@@ -1304,8 +1297,8 @@ def test_a_random_crowd_ends_with_its_books_in_order(
             runtime.start()
 
             async def submit() -> None:
-                await trio.sleep(random.randrange(5))
-                with trio.move_on_after(random.choice([0.5, 3, 1000])):
+                await loop.sleep(random.randrange(5))
+                with loop.move_on_after(random.choice([0.5, 3, 1000])):
                     agent = random.choice(agents)
                     try:
                         if random.random() < 0.5:
@@ -1316,8 +1309,8 @@ def test_a_random_crowd_ends_with_its_books_in_order(
                     except (ZeroDivisionError, DeadlockError, BaseExceptionGroup):
                         pass
 
-            with trio.fail_after(500):
-                async with trio.open_nursery() as nursery:
+            with loop.fail_after(500):
+                async with loop.open_nursery() as nursery:
                     for _ in range(40):
                         nursery.start_soon(submit)
                 await drain(runtime)

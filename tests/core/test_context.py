@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
 from trio_agents import (
     ROOT_LOGGER_NAME,
@@ -24,12 +22,12 @@ from trio_agents import (
     DropMessage,
     MessageContext,
     MessageHandlerContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
-from trio_agents.exceptions import MessageCancelled
+
+from . import loop
+from .loop import SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -228,14 +226,14 @@ async def test_the_own_token_is_cancelled_with_the_message() -> None:
     async def wait(agent: Actor, ctx: MessageContext) -> None:
         ctx.cancellation_token.add_callback(lambda: told.append("token"))
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             told.append("unwound")
 
     async with open_runtime() as runtime:
         await register(runtime)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
+        with loop.CancelScope() as scope:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, wait, A)
                 await wait_all_tasks_blocked()
                 scope.cancel()
@@ -250,15 +248,15 @@ async def test_the_own_token_is_cancelled_through_any_depth_of_sends() -> None:
         async def act(agent: Actor, ctx: MessageContext) -> None:
             ctx.cancellation_token.add_callback(lambda: told.append(agent.id))
             if not depth:
-                await trio.sleep_forever()
+                await loop.sleep_forever()
             await agent.send_message(wait(depth - 1), AgentId("actor", str(depth)))
 
         return act
 
     async with open_runtime() as runtime:
         await register(runtime)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
+        with loop.CancelScope() as scope:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, wait(3), AgentId("actor", "top"))
                 await wait_all_tasks_blocked()
                 scope.cancel()
@@ -270,12 +268,12 @@ async def test_the_sender_s_token_is_not_cancelled_by_the_sender_s_scope() -> No
     token = CancellationToken()
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     async with open_runtime() as runtime:
         await register(runtime)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
+        with loop.CancelScope() as scope:
+            async with loop.open_nursery() as nursery:
 
                 async def send() -> None:
                     await runtime.send_message(wait, A, cancellation_token=token)
@@ -293,11 +291,11 @@ async def test_the_sender_s_token_cancels_the_handler() -> None:
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             unwound.append(True)
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await register(runtime)
 
         async def cancel() -> None:
@@ -305,7 +303,7 @@ async def test_the_sender_s_token_cancels_the_handler() -> None:
             token.cancel()
 
         nursery.start_soon(cancel)
-        with pytest.raises(MessageCancelled):
+        with pytest.raises(loop.MessageCancelled):
             await runtime.send_message(wait, A, cancellation_token=token)
         assert unwound == [True]
 
@@ -350,11 +348,11 @@ async def test_a_task_that_a_handler_starts_keeps_the_handler_s_context() -> Non
     seen: list[AgentId] = []
 
     async def look() -> None:
-        await trio.lowlevel.checkpoint()
+        await loop.checkpoint()
         seen.append(MessageHandlerContext.agent_id())
 
     async def start(agent: Actor, ctx: MessageContext) -> None:
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(look)
 
     async with open_runtime() as runtime:
@@ -408,14 +406,14 @@ async def test_what_a_failing_or_cancelled_handler_sets_the_next_does_not_see() 
 
     async def wait(agent: Actor, ctx: MessageContext) -> None:
         canary.set("sung")
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     async with open_runtime() as runtime:
         await register(runtime)
         with pytest.raises(ZeroDivisionError):
             await runtime.send_message(fail, A)
         assert await runtime.send_message(look_for_canary, A) == "none"
-        with trio.move_on_after(0):
+        with loop.move_on_after(0):
             await runtime.send_message(wait, A)
         assert await runtime.send_message(look_for_canary, A) == "none"
 
@@ -591,13 +589,13 @@ async def test_a_published_message_is_not_kept_alive() -> None:
 
 async def test_a_cancelled_message_is_not_kept_alive() -> None:
     async def wait(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     async with open_runtime() as runtime:
         await register(runtime)
         message = Message(wait)
         reference = weakref.ref(message)
-        with trio.move_on_after(0):
+        with loop.move_on_after(0):
             await runtime.send_message(message, A)
         del message
         await wait_all_tasks_blocked()
@@ -605,7 +603,7 @@ async def test_a_cancelled_message_is_not_kept_alive() -> None:
 
 
 async def test_messages_that_workers_at_rest_have_handled_are_not_kept_alive() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     async def give(agent: Actor, ctx: MessageContext) -> Thing:
         await go.wait()
@@ -613,7 +611,7 @@ async def test_messages_that_workers_at_rest_have_handled_are_not_kept_alive() -
 
     references: list[weakref.ref[Thing]] = []
 
-    async with trio.open_nursery() as nursery, open_runtime() as runtime:
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
         await register(runtime)
 
         async def send() -> None:

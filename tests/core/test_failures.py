@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import (
     EVENT_LOGGER_NAME,
@@ -20,11 +18,9 @@ from trio_agents import (
     DropMessage,
     MessageContext,
     RoutedAgent,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
     message_handler,
-    open_runtime,
 )
 from trio_agents.exceptions import (
     CantHandleException,
@@ -33,6 +29,9 @@ from trio_agents.exceptions import (
     UnknownAgentType,
 )
 from trio_agents.logging import AgentConstructionExceptionEvent, MessageHandlerExceptionEvent
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -94,14 +93,14 @@ class Unprintable(Exception):
     __repr__ = __str__
 
 
-async def stray_cancelled() -> trio.Cancelled:
+async def stray_cancelled() -> loop.Cancelled:
     """Give a cancellation that belongs to a scope which has ended."""
-    kept: list[trio.Cancelled] = []
-    with trio.CancelScope() as scope:
+    kept: list[loop.Cancelled] = []
+    with loop.CancelScope() as scope:
         scope.cancel()
         try:
-            await trio.lowlevel.checkpoint()
-        except trio.Cancelled as exc:
+            await loop.checkpoint()
+        except loop.Cancelled as exc:
             kept.append(exc)
     return kept[0]
 
@@ -159,7 +158,7 @@ async def test_a_cancellation_that_a_handler_raises_by_mistake_is_its_failure() 
     error = await stray_cancelled()
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        with pytest.raises(trio.Cancelled) as caught:
+        with pytest.raises(loop.Cancelled) as caught:
             await runtime.send_message(failing(error), A)
         assert caught.value is error
         assert await runtime.send_message(answer, A) == "answer"
@@ -236,7 +235,7 @@ async def test_a_failing_recipient_disturbs_no_other_and_not_the_publisher() -> 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         if agent.id.type == "second":
             raise ValueError
-        await trio.lowlevel.checkpoint()
+        await loop.checkpoint()
         heard.append(agent.id)
 
     async with open_runtime() as runtime:
@@ -315,7 +314,7 @@ async def test_process_next_raises_kept_failures_before_it_takes_another() -> No
             await runtime.process_next()
             await wait_all_tasks_blocked()
             await runtime.process_next()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, answer, A)
             await runtime.process_next()
         check_ledger(runtime, failed=1, handled=1)
@@ -377,7 +376,7 @@ async def test_a_failed_publication_throws_nothing_else_away() -> None:
         async def send() -> None:
             answers.append(await runtime.send_message(answer, A))
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             await runtime.publish_message(failing(ValueError("v")), NEWS)
             for _ in range(3):
                 nursery.start_soon(send)
@@ -430,7 +429,7 @@ async def test_what_means_the_program_ends_the_block_bare(
             await add_actors(runtime)
             runtime.start()
             await runtime.publish_message(failing(error), NEWS)
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert caught.value is error
     check_ledger(runtime, failed=1)
     async with runtime:
@@ -448,7 +447,7 @@ async def test_of_several_that_end_the_block_one_leaves_it_and_the_others_are_lo
         await together.wait()
         raise errors.pop(0)
 
-    together = trio.Event()
+    together = loop.Event()
     with pytest.raises(SystemExit) as caught:
         async with SingleThreadedAgentRuntime() as runtime:
             await add_actors(runtime)
@@ -457,7 +456,7 @@ async def test_of_several_that_end_the_block_one_leaves_it_and_the_others_are_lo
                 await runtime.publish_message(act, NEWS)
             await wait_all_tasks_blocked()
             together.set()
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert caught.value.code == 0
     logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert [error.code for error in logged if isinstance(error, SystemExit)] == [1, 2]
@@ -481,7 +480,7 @@ async def test_shielded_work_in_the_body_is_not_left_hanging_when_a_handler_ends
         async with SingleThreadedAgentRuntime() as runtime:
             await add_actors(runtime)
             runtime.start()
-            with trio.CancelScope(shield=True):
+            with loop.CancelScope(shield=True):
                 await runtime.publish_message(failing(SystemExit()), NEWS)
                 await ask(runtime)
                 await ask(runtime)
@@ -579,7 +578,7 @@ async def test_an_intervention_handler_may_end_the_block() -> None:
         async with open_runtime(intervention_handlers=[Interferes("publish", error)]) as runtime:
             await add_actors(runtime)
             await runtime.publish_message(answer, NEWS)
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert caught.value is error
     check_ledger(runtime, failed=1)
 
@@ -600,7 +599,7 @@ async def test_the_sender_of_a_dropped_message_is_told(place: str) -> None:
 # RT-10, EX-07
 async def test_a_failing_factory_fails_all_that_wait_for_it_and_the_next_tries_again() -> None:
     error = ValueError("factory")
-    go = trio.Event()
+    go = loop.Event()
     calls = 0
 
     async def factory() -> Actor:
@@ -623,7 +622,7 @@ async def test_a_failing_factory_fails_all_that_wait_for_it_and_the_next_tries_a
             except ValueError as exc:
                 caught.append(exc)
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(send)
             nursery.start_soon(send)
             await wait_all_tasks_blocked()
@@ -667,7 +666,7 @@ async def test_a_factory_may_end_the_block_if_nobody_waits_for_the_agent() -> No
             await runtime.add_subscription(TypeSubscription("news", "actor"))
             await runtime.publish_message(answer, NEWS)
             await runtime.publish_message(answer, NEWS)
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert caught.value is error
     counts = runtime.statistics()
     assert counts.failed >= 1
@@ -825,7 +824,7 @@ async def test_a_subscription_that_fails_a_publication_at_the_bound_fails_only_t
     error = ValueError("subscription")
 
     async def act(agent: Actor, ctx: MessageContext) -> str:
-        await trio.sleep(1)
+        await loop.sleep(1)
         return "acted"
 
     answers: list[str] = []
@@ -835,7 +834,7 @@ async def test_a_subscription_that_fails_a_publication_at_the_bound_fails_only_t
         await runtime.register_factory("actor", Actor, mailbox_size=1)
         runtime.start()
         await runtime.add_subscription(Broken(error))
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             @nursery.start_soon
             async def send() -> None:
@@ -873,7 +872,7 @@ async def test_a_subscription_may_end_the_block() -> None:
         async with open_runtime() as runtime:
             await runtime.add_subscription(Broken(error))
             await runtime.publish_message(answer, NEWS)
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert caught.value is error
     check_ledger(runtime, failed=1)
 

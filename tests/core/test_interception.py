@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import trio
-from trio.testing import wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
@@ -21,18 +19,12 @@ from trio_agents import (
     DropMessage,
     InterventionHandler,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
-from trio_agents.exceptions import (
-    DeadlockError,
-    MessageCancelled,
-    MessageDroppedException,
-    UndeliverableException,
-)
+from trio_agents.exceptions import DeadlockError, MessageDroppedException, UndeliverableException
 
+from . import loop
 from .doers import (
     Doer,
     check_idle,
@@ -42,6 +34,7 @@ from .doers import (
     under_seeds,
     wait,
 )
+from .loop import SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 A = AgentId("doer", "a")
 B = AgentId("doer", "b")
@@ -127,7 +120,7 @@ def after(seconds: float, do: Callable[[], Awaitable[Any]] | None = None) -> Loo
     """Let the intervention handler wait, do something, and pass the message on."""
 
     async def look(message: Any, ctx: MessageContext) -> Any:
-        await trio.sleep(seconds)
+        await loop.sleep(seconds)
         if do is not None:
             await do()
         return message
@@ -145,7 +138,7 @@ def fail(message: Any, ctx: MessageContext) -> Any:
 
 @contextmanager
 def idles_within(seconds: float) -> Iterator[None]:
-    with trio.fail_after(seconds):
+    with loop.fail_after(seconds):
         yield
 
 
@@ -251,11 +244,11 @@ async def test_only_successful_replies_are_seen(autojump_clock: object, how: str
     async def act(agent: Doer, ctx: MessageContext) -> None:
         if how == "raise":
             raise ZeroDivisionError
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     async with open_runtime(intervention_handlers=[intervene]) as runtime:
         await open_listeners(runtime)
-        with trio.move_on_after(1):
+        with loop.move_on_after(1):
             with pytest.raises(ZeroDivisionError):
                 await runtime.send_message(act, A)
         check_idle(runtime)
@@ -481,7 +474,7 @@ def test_a_handler_that_waits_holds_up_only_what_must_stay_behind(kind: str) -> 
     async def main() -> None:
         async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
             heard = await open_listeners(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 slow = Note("slow", after(10))
                 if kind == "send":
                     nursery.start_soon(runtime.send_message, slow, A)
@@ -492,9 +485,9 @@ def test_a_handler_that_waits_holds_up_only_what_must_stay_behind(kind: str) -> 
                 await runtime.publish_message(Note("behind"), TO_A)
                 await runtime.send_message(Note("other"), B)
                 await runtime.publish_message(Note("other"), TopicId("news", "b"))
-                await trio.sleep(5)
+                await loop.sleep(5)
                 assert heard == [(B, "other"), (B, "other")]
-                await trio.sleep(6)
+                await loop.sleep(6)
                 assert heard[2:] == [(A, "slow"), (A, "behind"), (A, "behind")]
             await runtime.stop_when_idle()
             check_idle(runtime)
@@ -511,7 +504,7 @@ async def test_interceptions_of_messages_to_one_agent_go_on_side_by_side(
         for number in range(10):
             await runtime.publish_message(Note(str(number), after(10 - number)), TO_A)
         await runtime.stop_when_idle()
-        assert trio.current_time() == 10
+        assert loop.current_time() == 10
     assert heard == [(A, str(number)) for number in range(10)]
 
 
@@ -520,16 +513,16 @@ async def test_a_reply_that_is_held_up_holds_up_nobody_else(autojump_clock: obje
     class Slow(DefaultInterventionHandler):
         async def on_response(self, message: Any, **_: Any) -> Any:
             if message == Note("re: slow"):
-                await trio.sleep(10)
+                await loop.sleep(10)
             return message
 
     async with open_runtime(intervention_handlers=[Slow()]) as runtime:
         await open_listeners(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, Note("slow"), A)
             await wait_all_tasks_blocked()
             await runtime.send_message(Note("quick"), A)
-            assert trio.current_time() == 0
+            assert loop.current_time() == 0
 
 
 # IV-02
@@ -543,7 +536,7 @@ def test_an_unrelated_handler_that_ends_lets_no_message_past_its_interception() 
 
         async with open_runtime(intervention_handlers=[intervene]) as runtime:
             heard = await open_listeners(runtime)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, ask_myself, A)
                 nursery.start_soon(runtime.send_message, wait(1), A)
             check_idle(runtime)
@@ -640,12 +633,12 @@ async def test_what_a_handler_sends_to_the_recipient_respects_its_limit(
         nonlocal running, most
         running += 1
         most = max(most, running)
-        await trio.sleep(5)
+        await loop.sleep(5)
         running -= 1
 
     async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
         heard = await open_listeners(runtime, max_concurrency=1)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, act, A)
             await wait_all_tasks_blocked()
             ask_too = after(1, lambda: runtime.send_message(act, A))
@@ -671,7 +664,7 @@ def test_interceptions_that_would_wait_for_each_other_are_refused() -> None:
                 except DeadlockError as exc:
                     errors.append(str(exc))
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(send, A, B)
                 nursery.start_soon(send, B, A)
             check_idle(runtime)
@@ -709,31 +702,31 @@ def test_a_message_may_be_cancelled_while_it_is_intercepted(
 
         async def look(message: Any, ctx: MessageContext) -> Any:
             try:
-                await trio.sleep(100)
+                await loop.sleep(100)
             finally:
-                with trio.CancelScope(shield=True):
-                    await trio.sleep(1)
-                cleaned.append(trio.current_time())
+                with loop.CancelScope(shield=True):
+                    await loop.sleep(1)
+                cleaned.append(loop.current_time())
 
         async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
             heard = await open_listeners(runtime, max_concurrency=max_concurrency)
-            scope, token = trio.CancelScope(), CancellationToken()
+            scope, token = loop.CancelScope(), CancellationToken()
             ended: list[float] = []
 
             async def send() -> None:
                 with scope:
                     try:
                         await runtime.send_message(Note("x", look), A, cancellation_token=token)
-                    except MessageCancelled:
+                    except loop.MessageCancelled:
                         assert how == "token"
                 assert scope.cancelled_caught == (how == "scope")
-                ended.append(trio.current_time())
+                ended.append(loop.current_time())
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(send)
                 await wait_all_tasks_blocked()
                 nursery.start_soon(runtime.send_message, Note("behind"), A)
-                await trio.sleep(5)
+                await loop.sleep(5)
                 (scope if how == "scope" else token).cancel()
             check_idle(runtime)
         assert cleaned == ended == [6]  # promise 1
@@ -753,10 +746,10 @@ async def test_a_publication_may_be_cancelled_while_it_is_intercepted(
         await open_listeners(runtime, "other")
         await runtime.publish_message(Note("x", after(100)), TO_A, cancellation_token=token)
         await runtime.publish_message(Note("behind"), TO_A)
-        await trio.sleep(1)
+        await loop.sleep(1)
         token.cancel()
         await runtime.stop_when_idle()
-        assert trio.current_time() == 1
+        assert loop.current_time() == 1
         assert runtime.statistics().cancelled == 1
         check_idle(runtime)
     assert heard == [(A, "behind")]
@@ -767,7 +760,7 @@ async def test_a_publication_may_be_cancelled_while_it_is_intercepted(
 async def test_a_message_that_was_cancelled_during_its_interception_is_not_handled(
     autojump_clock: object, how: str
 ) -> None:
-    scope, token = trio.CancelScope(), CancellationToken()
+    scope, token = loop.CancelScope(), CancellationToken()
 
     def cancel(message: Any, ctx: MessageContext) -> Any:
         (scope if how == "scope" else token).cancel()
@@ -778,7 +771,7 @@ async def test_a_message_that_was_cancelled_during_its_interception_is_not_handl
         with scope:
             try:
                 await runtime.send_message(Note("x", cancel), A, cancellation_token=token)
-            except MessageCancelled:
+            except loop.MessageCancelled:
                 assert how == "token"
         assert runtime.statistics().cancelled == 1
         check_idle(runtime)
@@ -818,7 +811,7 @@ def test_a_stop_lets_an_interception_and_its_message_end() -> None:
             async def ask_myself(agent: Doer, ctx: MessageContext) -> Any:
                 return await agent.send_message(Note("inner", after(5)), A)
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, Note("x", after(5)), B)
                 nursery.start_soon(runtime.send_message, ask_myself, A)
                 await wait_all_tasks_blocked()
@@ -838,17 +831,17 @@ async def test_a_stop_with_a_deadline_cancels_interceptions(autojump_clock: obje
     async with SingleThreadedAgentRuntime(intervention_handlers=[Intervene()]) as runtime:
         heard = await open_listeners(runtime)
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def send() -> None:
-                with pytest.raises(MessageCancelled, match="deadline"):
+                with pytest.raises(loop.MessageCancelled, match="deadline"):
                     await runtime.send_message(Note("x", after(100)), A)
 
             nursery.start_soon(send)
             await runtime.publish_message(Note("y", after(100)), TO_A)
             await wait_all_tasks_blocked()
-            await runtime.stop(deadline=trio.current_time() + 5)
-        assert trio.current_time() == 5
+            await runtime.stop(deadline=loop.current_time() + 5)
+        assert loop.current_time() == 5
         assert runtime.statistics().cancelled == 2
         check_idle(runtime)
     assert heard == []
@@ -859,20 +852,20 @@ def test_interceptions_and_cancellations_may_come_in_any_order() -> None:
     async def main() -> None:
         async with open_runtime(intervention_handlers=[Intervene()]) as runtime:
             heard = await open_listeners(runtime, max_concurrency=1)
-            scopes = [trio.CancelScope() for _ in range(12)]
+            scopes = [loop.CancelScope() for _ in range(12)]
 
             async def send(number: int) -> None:
                 with scopes[number]:
                     await runtime.send_message(Note(str(number), after(number % 3)), A)
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(12):
                     nursery.start_soon(send, number)
                     await wait_all_tasks_blocked()
-                await trio.sleep(1)
+                await loop.sleep(1)
                 for number in (0, 1, 2, 5, 11):
                     scopes[number].cancel()
-                    await trio.lowlevel.checkpoint()
+                    await loop.checkpoint()
             check_idle(runtime)
             numbers = [int(text) for _, text in heard]
             assert numbers == sorted(numbers)
@@ -977,7 +970,7 @@ async def test_a_token_that_an_intervention_handler_cancels_stops_the_message(
             await runtime.publish_message(Note("x", cancel), to, cancellation_token=token)
             await runtime.stop_when_idle()
         else:
-            with pytest.raises(MessageCancelled):
+            with pytest.raises(loop.MessageCancelled):
                 await runtime.send_message(Note("x", cancel), to, cancellation_token=token)
         assert runtime.statistics().cancelled == 1
         check_idle(runtime)

@@ -21,7 +21,6 @@ from typing import Any, Final, Literal
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
-from trio.testing import MockClock
 
 from trio_agents import (
     AgentId,
@@ -31,7 +30,6 @@ from trio_agents import (
     DefaultInterventionHandler,
     DropMessage,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
 )
@@ -39,13 +37,14 @@ from trio_agents._core import _workers
 from trio_agents._core._envelope import Outcome
 from trio_agents.exceptions import (
     DeadlockError,
-    MessageCancelled,
     MessageDroppedException,
     Overloaded,
     UndeliverableException,
 )
 
+from . import loop
 from .doers import check_idle, scheduling
+from .loop import MockClock, SingleThreadedAgentRuntime
 
 # Agent types and the limits they live under.
 TYPES: Final[dict[str, dict[str, Any]]] = {
@@ -69,7 +68,7 @@ class Oops(Exception):
 EXPECTED: Final = (
     Oops,
     DeadlockError,
-    MessageCancelled,
+    loop.MessageCancelled,
     MessageDroppedException,
     Overloaded,
     UndeliverableException,
@@ -359,19 +358,19 @@ class World:
     async def _do(self, agent: Agent, message: Message, act: Act) -> None:
         assert act.job is not None
         if act.kind == "wait":
-            await trio.sleep(act.seconds)
+            await loop.sleep(act.seconds)
         elif act.kind == "raise":
             raise Oops
         else:
             try:
-                with trio.move_on_after(inf if act.patience is None else act.patience):
+                with loop.move_on_after(inf if act.patience is None else act.patience):
                     if act.kind == "publish":
                         inner = self.submit(act.job, message)
                         await agent.publish_message(inner, act.topic)
                     elif act.kind == "send":
                         await self.send(self.submit(act.job, message, agent.id), act.agent)
                     else:
-                        async with trio.open_nursery() as nursery:
+                        async with loop.open_nursery() as nursery:
                             for recipient in (act.agent, act.other):
                                 nursery.start_soon(self._send_from, agent, message, act, recipient)
             except (*EXPECTED, ExceptionGroup):
@@ -438,7 +437,7 @@ class Intervene(DefaultInterventionHandler):
         if job.on_way == "raise":
             raise Oops
         if job.on_way == "wait":
-            await trio.sleep(1)
+            await loop.sleep(1)
         if job.on_way == "ask" and not message.asked:
             inner = world.submit(Job())
             inner.asked = True
@@ -454,7 +453,7 @@ class Intervene(DefaultInterventionHandler):
         if what == "raise":
             raise Oops
         if what == "wait":
-            await trio.sleep(1)
+            await loop.sleep(1)
         self._world.returned += 1
         return message
 
@@ -474,7 +473,7 @@ class Run:
         self.program = program
         self.world = World(program)
         self.tokens = [CancellationToken(), CancellationToken()]
-        self.scopes: list[trio.CancelScope] = []
+        self.scopes: list[loop.CancelScope] = []
         self.subscriptions: list[str] = []
 
     async def main(self) -> None:
@@ -486,10 +485,10 @@ class Run:
             overflow=program.overflow,
         )
         trio.lowlevel.add_instrument(instrument)
-        with trio.fail_after(1e9):  # a program that hangs ends here, because the clock jumps
-            async with trio.open_nursery() as nursery:
+        with loop.fail_after(1e9):  # a program that hangs ends here, because the clock jumps
+            async with loop.open_nursery() as nursery:
                 failing = program.leave == "error"
-                with pytest.raises(Oops) if failing else trio.CancelScope() as scope:
+                with pytest.raises(Oops) if failing else loop.CancelScope() as scope:
                     async with runtime:
                         for type, options in TYPES.items():
                             await runtime.register_factory(
@@ -524,7 +523,7 @@ class Run:
             raise Oops
         elif program.leave == "cancel":
             scope.cancel()
-            await trio.sleep_forever()
+            await loop.sleep_forever()
 
     def _check_totals(self) -> None:
         world = self.world
@@ -538,7 +537,7 @@ class Run:
         async def make_slowly() -> Agent:
             id = AgentInstantiationContext.current_agent_id()
             world.made[id] += 1
-            await trio.sleep(1)
+            await loop.sleep(1)
             if type == "flaky" and world.made[id] % 2:
                 raise Oops
             return Agent(world)
@@ -557,7 +556,7 @@ class Run:
         match step.kind:
             case "send" | "publish":
                 for _ in range(step.times):
-                    self.scopes.append(trio.CancelScope())
+                    self.scopes.append(loop.CancelScope())
                     submit = self._send if step.kind == "send" else self._publish
                     nursery.start_soon(submit, step, token, self.scopes[-1])
             case "cancel":
@@ -569,10 +568,10 @@ class Run:
                     assert step.token is not None
                     self.tokens[step.token] = CancellationToken()
             case "sleep":
-                await trio.sleep(step.seconds)
+                await loop.sleep(step.seconds)
             case "yield":
                 for _ in range(step.times):
-                    await trio.lowlevel.checkpoint()
+                    await loop.checkpoint()
             case "subscribe":
                 await self._subscribe(step.topic.type, step.agent.type)
             case "unsubscribe":
@@ -585,7 +584,7 @@ class Run:
                     runtime.start()
             case "stop":
                 if runtime.is_started():
-                    await runtime.stop(deadline=trio.current_time() + step.seconds)
+                    await runtime.stop(deadline=loop.current_time() + step.seconds)
                     self.world.check(not self.world.running, "stopped, but handlers run")
             case "stop when idle":
                 if runtime.is_started():
@@ -593,7 +592,7 @@ class Run:
                     self.world.check_idle()
 
     async def _send(
-        self, step: Step, token: CancellationToken | None, scope: trio.CancelScope
+        self, step: Step, token: CancellationToken | None, scope: loop.CancelScope
     ) -> None:
         if self.world.is_leaving:
             return
@@ -601,11 +600,11 @@ class Run:
             await self.world.send(self.world.submit(step.job), step.agent, token)
 
     async def _publish(
-        self, step: Step, token: CancellationToken | None, scope: trio.CancelScope
+        self, step: Step, token: CancellationToken | None, scope: loop.CancelScope
     ) -> None:
         if self.world.is_leaving:
             return
-        with scope, suppress(MessageCancelled, Overloaded):
+        with scope, suppress(loop.MessageCancelled, Overloaded):
             await self.world.runtime.publish_message(
                 self.world.submit(step.job), step.topic, cancellation_token=token
             )
@@ -628,7 +627,7 @@ def silence() -> Any:
 def keeps_its_promises(program: Program) -> None:
     run = Run(program)
     with scheduling(program.seed):
-        trio.run(run.main, clock=MockClock(autojump_threshold=0))
+        loop.run(run.main, clock=MockClock(autojump_threshold=0))
     assert run.world.faults == []
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, Sequencer, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
@@ -18,13 +17,20 @@ from trio_agents import (
     DefaultInterventionHandler,
     MessageContext,
     RoutedAgent,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
     message_handler,
-    open_runtime,
 )
-from trio_agents.exceptions import MessageCancelled, UndeliverableException
+from trio_agents.exceptions import UndeliverableException
+
+from . import loop
+from .loop import (
+    MockClock,
+    Sequencer,
+    SingleThreadedAgentRuntime,
+    open_runtime,
+    wait_all_tasks_blocked,
+)
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -62,13 +68,13 @@ class Handler:
         self.began = 0
         self.ended = 0
         self.cancelled = 0
-        self.go = trio.Event()
+        self.go = loop.Event()
 
     async def __call__(self, agent: Actor, ctx: MessageContext) -> str:
         self.began += 1
         try:
             await self.go.wait()
-        except trio.Cancelled:
+        except loop.Cancelled:
             self.cancelled += 1
             raise
         self.ended += 1
@@ -81,7 +87,7 @@ class Outcome:
     def __init__(self) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
-        self.scope = trio.CancelScope()
+        self.scope = loop.CancelScope()
 
     async def send(
         self, runtime: SingleThreadedAgentRuntime, message: Any, recipient: AgentId = A
@@ -158,8 +164,8 @@ async def test_the_block_cannot_be_entered_twice_at_once() -> None:
 async def test_the_block_cannot_be_entered_while_it_is_being_left() -> None:
     runtime = await new_runtime()
     handler = Handler()
-    leaving, left = trio.Event(), trio.Event()
-    async with trio.open_nursery() as nursery:
+    leaving, left = loop.Event(), loop.Event()
+    async with loop.open_nursery() as nursery:
 
         async def block() -> None:
             async with runtime:
@@ -208,14 +214,14 @@ def test_one_runtime_serves_several_event_loops_one_after_the_other() -> None:
             await runtime.stop()
             return answer
 
-    trio.run(register)
-    assert [trio.run(use), trio.run(use)] == ["I am actor/a"] * 2
+    loop.run(register)
+    assert [loop.run(use), loop.run(use)] == ["I am actor/a"] * 2
 
 
 # CONF-17
 async def test_leaving_the_block_lets_running_handlers_finish() -> None:
     handler, outcome = Handler(), Outcome()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with await new_runtime() as runtime:
             runtime.start()
             nursery.start_soon(outcome.send, runtime, handler)
@@ -234,7 +240,7 @@ async def release_when_blocked(handler: Handler) -> None:
 # GAP-13
 async def test_leaving_the_block_fails_what_is_queued() -> None:
     outcome = Outcome()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with await new_runtime() as runtime:
             nursery.start_soon(outcome.send, runtime, tell)
             await runtime.publish_message(tell, NEWS)
@@ -281,7 +287,7 @@ async def test_a_group_leaves_the_block_as_itself() -> None:
 async def test_an_exception_cancels_what_runs_and_fails_what_is_queued() -> None:
     running, before, after = Handler(), Outcome(), Outcome()
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
@@ -293,7 +299,7 @@ async def test_an_exception_cancels_what_runs_and_fails_what_is_queued() -> None
         assert running.cancelled == 1
         await wait_all_tasks_blocked()
         after.scope.cancel()  # it was sent after the block, and waits for the next
-    assert isinstance(before.error, MessageCancelled)
+    assert isinstance(before.error, loop.MessageCancelled)
     assert isinstance(runtime.statistics().dead_letters[0].reason, str)
     check_ledger(runtime)
 
@@ -330,15 +336,15 @@ async def test_an_exception_closes_every_agent_after_its_handlers_have_ended() -
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
+            with loop.CancelScope(shield=True):
                 await wait_all_tasks_blocked()
             order.append("unwound")
 
     runtime = SingleThreadedAgentRuntime()
     await Careful.register(runtime, "actor", Careful)
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
@@ -351,11 +357,11 @@ async def test_an_exception_closes_every_agent_after_its_handlers_have_ended() -
 async def test_a_cancellation_from_outside_cancels_what_runs_and_closes_every_agent() -> None:
     handler = Handler()
     runtime = await new_runtime()
-    with trio.CancelScope() as scope:
+    with loop.CancelScope() as scope:
         async with runtime:
             runtime.start()
             first = await runtime.try_get_underlying_agent_instance(B, Actor)
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 nursery.start_soon(runtime.send_message, handler, A)
                 await wait_all_tasks_blocked()
                 scope.cancel()
@@ -372,16 +378,16 @@ async def test_a_cancellation_asks_every_agent_to_close_even_those_that_wait_in_
     class Slow(Actor):
         async def close(self) -> None:
             asked.append(self.id.key)
-            await trio.sleep(1)
+            await loop.sleep(1)
 
     runtime = SingleThreadedAgentRuntime()
     await Slow.register(runtime, "actor", Slow)
-    with trio.CancelScope() as scope:
+    with loop.CancelScope() as scope:
         async with runtime:
             for key in "abc":
                 await runtime.get("actor", key, lazy=False)
             scope.cancel()
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert scope.cancelled_caught
     assert asked == ["a", "b", "c"]
 
@@ -389,8 +395,8 @@ async def test_a_cancellation_asks_every_agent_to_close_even_those_that_wait_in_
 async def test_cancelled_while_the_block_drains_it_cancels_what_runs() -> None:
     handler = Handler()
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as scope:
+    async with loop.open_nursery() as nursery:
+        with loop.CancelScope() as scope:
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, handler)
@@ -401,7 +407,7 @@ async def test_cancelled_while_the_block_drains_it_cancels_what_runs() -> None:
     check_ledger(runtime)
 
 
-async def cancel_when_blocked(scope: trio.CancelScope) -> None:
+async def cancel_when_blocked(scope: loop.CancelScope) -> None:
     await wait_all_tasks_blocked()
     scope.cancel()
 
@@ -413,10 +419,10 @@ async def test_an_exception_cancels_the_tokens_of_what_runs(autojump_clock: Mock
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         ctx.cancellation_token.add_callback(lambda: told.append(True))
-        await trio.sleep_forever()
+        await loop.sleep_forever()
 
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
@@ -431,13 +437,13 @@ async def test_what_cleanup_sends_while_the_block_unwinds_is_refused() -> None:
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
+            with loop.CancelScope(shield=True):
                 await outcome.send(runtime, tell, B)
 
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
@@ -490,7 +496,7 @@ async def test_start_is_refused_while_the_block_unwinds() -> None:
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
             try:
                 runtime.start()
@@ -498,7 +504,7 @@ async def test_start_is_refused_while_the_block_unwinds() -> None:
                 refused.append(exc)
 
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(ValueError, match=r"^v$"):
             async with runtime:
                 runtime.start()
@@ -586,14 +592,14 @@ async def test_ctrl_c_in_a_publication_s_handler_leaves_the_block_bare() -> None
 
     other = Handler()
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(KeyboardInterrupt):
             async with runtime:
                 runtime.start()
                 nursery.start_soon(Outcome().send, runtime, other, B)
                 await wait_all_tasks_blocked()
                 await runtime.publish_message(act, NEWS)
-                await trio.sleep_forever()
+                await loop.sleep_forever()
     assert other.cancelled == 1
     check_ledger(runtime)
 
@@ -614,7 +620,7 @@ async def test_nothing_begins_after_a_handler_has_ended_the_block() -> None:
             await runtime.publish_message(interrupt, NEWS)
             for _ in range(10):
                 await runtime.publish_message(act, NEWS)
-            await trio.sleep_forever()
+            await loop.sleep_forever()
     assert begun == []
     check_ledger(runtime)
 
@@ -633,7 +639,7 @@ async def test_what_was_submitted_before_start_is_handled_in_order_after_it() ->
         return act
 
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         for number in range(0, 20, 2):
             await runtime.publish_message(message(number), NEWS)
             nursery.start_soon(runtime.send_message, message(number + 1), A)
@@ -649,7 +655,7 @@ async def test_what_was_submitted_before_start_is_handled_in_order_after_it() ->
 # GAP-14
 async def test_a_send_before_start_waits_for_it_and_can_be_cancelled() -> None:
     kept, given_up = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         nursery.start_soon(kept.send, runtime, tell)
         nursery.start_soon(given_up.send, runtime, tell)
         await wait_all_tasks_blocked()
@@ -725,7 +731,7 @@ async def test_handlers_see_the_context_variables_of_the_start_call() -> None:
 
 async def test_each_start_brings_its_own_context_variables() -> None:
     handler = Handler()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         for value in ("first", "second", "third"):
             variable.set(value)
             runtime.start()
@@ -736,7 +742,7 @@ async def test_each_start_brings_its_own_context_variables() -> None:
             assert await runtime.send_message(look, B) == value
             handler.go.set()
             await runtime.stop_when_idle()
-            handler.go = trio.Event()
+            handler.go = loop.Event()
             assert handler.cancelled == 0
 
 
@@ -840,8 +846,8 @@ async def test_stop_from_inside_an_intervention_handler_is_refused() -> None:
 
 
 async def test_a_task_that_outlives_its_handler_may_stop_the_runtime() -> None:
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
-        go, stopped = trio.Event(), trio.Event()
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        go, stopped = loop.Event(), loop.Event()
 
         async def later() -> None:
             await go.wait()
@@ -863,7 +869,7 @@ async def test_stop_lets_the_running_finish_and_fails_the_queued() -> None:
     handler, running, queued = Handler(), Outcome(), Outcome()
     runtime = SingleThreadedAgentRuntime()
     await Actor.register(runtime, "actor", Actor, max_concurrency=1)
-    async with trio.open_nursery() as nursery, runtime:
+    async with loop.open_nursery() as nursery, runtime:
         runtime.start()
         nursery.start_soon(running.send, runtime, handler)
         await wait_all_tasks_blocked()
@@ -884,7 +890,7 @@ async def test_stop_lets_the_running_finish_and_fails_the_queued() -> None:
 # ST-15, GAP-13
 async def test_stop_finds_messages_in_every_place() -> None:
     """In the run queue, in a mailbox, with an intervention handler, behind it, and at a factory."""
-    gate, factory_gate = trio.Event(), trio.Event()
+    gate, factory_gate = loop.Event(), loop.Event()
 
     class Slow(DefaultInterventionHandler):
         async def on_send(
@@ -907,7 +913,7 @@ async def test_stop_finds_messages_in_every_place() -> None:
     outcomes = {name: Outcome() for name in (
         "limited", "limited behind", "watched", "watched behind", "made", "made behind", "run queue"
     )}  # fmt: skip
-    async with trio.open_nursery() as nursery, runtime:
+    async with loop.open_nursery() as nursery, runtime:
         runtime.start()
         for name, outcome in outcomes.items():
             type = name.split()[0]
@@ -963,14 +969,14 @@ async def test_what_running_handlers_send_during_a_stop_fails_and_what_they_publ
     heard = Handler()
     heard.go.set()
     outcome = Outcome()
-    go = trio.Event()
+    go = loop.Event()
 
     async def act(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
         await agent.publish_message(heard, TopicId("news", "b"))
         await outcome.send(runtime, tell, B)
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, act, A)
         await wait_all_tasks_blocked()
@@ -992,15 +998,15 @@ async def test_a_stop_deadline_cancels_the_handlers_that_still_run(
     autojump_clock: MockClock,
 ) -> None:
     handler, outcome = Handler(), Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(outcome.send, runtime, handler)
         await wait_all_tasks_blocked()
-        await runtime.stop(deadline=trio.current_time() + 5)
-        assert trio.current_time() == pytest.approx(5)
+        await runtime.stop(deadline=loop.current_time() + 5)
+        assert loop.current_time() == pytest.approx(5)
         assert handler.cancelled == 1
         check_ledger(runtime)
-    assert isinstance(outcome.error, MessageCancelled)
+    assert isinstance(outcome.error, loop.MessageCancelled)
     assert "deadline" in str(outcome.error)
 
 
@@ -1009,17 +1015,17 @@ async def test_a_stop_deadline_waits_for_the_cleanup_of_what_it_cancelled(
 ) -> None:
     async def act(agent: Actor, ctx: MessageContext) -> None:
         try:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
         finally:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(3)
+            with loop.CancelScope(shield=True):
+                await loop.sleep(3)
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(Outcome().send, runtime, act)
         await wait_all_tasks_blocked()
         await runtime.stop(deadline=-math.inf)
-        assert trio.current_time() == pytest.approx(3)
+        assert loop.current_time() == pytest.approx(3)
         check_ledger(runtime)
 
 
@@ -1030,32 +1036,32 @@ async def test_a_stop_deadline_cancels_factories_and_intervention_handlers(
         async def on_send(
             self, message: Any, *, message_context: MessageContext, recipient: AgentId
         ) -> Any:
-            return await trio.sleep_forever() if recipient.type == "actor" else message
+            return await loop.sleep_forever() if recipient.type == "actor" else message
 
     async def factory() -> Actor:
-        await trio.sleep_forever()
+        await loop.sleep_forever()
         raise AssertionError
 
     outcomes = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with await new_runtime(intervention_handlers=[Slow()]) as runtime:
             await runtime.register_factory("made", factory)
             runtime.start()
             nursery.start_soon(outcomes[0].send, runtime, tell, A)
             nursery.start_soon(outcomes[1].send, runtime, tell, AgentId("made", "x"))
             await wait_all_tasks_blocked()
-            await runtime.stop(deadline=trio.current_time() + 1)
+            await runtime.stop(deadline=loop.current_time() + 1)
             check_ledger(runtime)
-    assert [type(outcome.error) for outcome in outcomes] == [MessageCancelled] * 2
+    assert [type(outcome.error) for outcome in outcomes] == [loop.MessageCancelled] * 2
 
 
 async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
     handler, outcome = Handler(), Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(outcome.send, runtime, handler)
         await wait_all_tasks_blocked()
-        with trio.CancelScope() as scope:
+        with loop.CancelScope() as scope:
             nursery.start_soon(cancel_when_blocked, scope)
             await runtime.stop()
         assert scope.cancelled_caught
@@ -1087,7 +1093,7 @@ async def test_stop_when_idle_waits_for_what_handlers_submit() -> None:
 # ST-16
 async def test_a_message_sent_right_after_stop_when_idle_was_started_is_waited_for() -> None:
     """AgentChat's embedded team leans on it."""
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.stop_when_idle)
         assert await runtime.send_message(tell, A) == "I am actor/a"
@@ -1098,7 +1104,7 @@ async def test_stop_when_idle_may_be_awaited_by_several_tasks() -> None:
     handler = Handler()
     async with await new_runtime() as runtime:
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(Outcome().send, runtime, handler)
             await wait_all_tasks_blocked()
             nursery.start_soon(runtime.stop_when_idle)
@@ -1131,17 +1137,17 @@ async def test_stop_when_stops_at_the_message_that_makes_the_condition_true() ->
 async def test_stop_when_sees_a_change_without_messages_within_a_second(
     autojump_clock: MockClock,
 ) -> None:
-    changed = trio.Event()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    changed = loop.Event()
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
 
         async def change() -> None:
-            await trio.sleep(10.5)
+            await loop.sleep(10.5)
             changed.set()
 
         nursery.start_soon(change)
         await runtime.stop_when(changed.is_set)
-        assert 10.5 <= trio.current_time() <= 11.5
+        assert 10.5 <= loop.current_time() <= 11.5
 
 
 # ST-17
@@ -1155,7 +1161,7 @@ async def test_a_condition_that_raises_leaves_the_runtime_running() -> None:
             raise ZeroDivisionError
         return False
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, tell, A)
         with pytest.raises(ZeroDivisionError):
@@ -1169,7 +1175,7 @@ async def test_a_condition_that_raises_leaves_the_runtime_running() -> None:
 async def test_stop_when_ends_if_another_task_stops_the_runtime(autojump_clock: MockClock) -> None:
     async with await new_runtime() as runtime:
         runtime.start()
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.stop_when, lambda: False)
             await wait_all_tasks_blocked()
             await runtime.stop()
@@ -1177,7 +1183,7 @@ async def test_stop_when_ends_if_another_task_stops_the_runtime(autojump_clock: 
 
 # ST-17
 async def test_stop_when_ends_with_the_block(autojump_clock: MockClock) -> None:
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with await new_runtime() as runtime:
             runtime.start()
             nursery.start_soon(runtime.stop_when, lambda: False)
@@ -1228,7 +1234,7 @@ async def test_after_close_the_runtime_may_be_started_again_with_the_same_agents
 
 
 async def test_an_agent_used_by_hand_after_close_is_closed_again() -> None:
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         agent = await runtime.try_get_underlying_agent_instance(A, Actor)
         await runtime.close()
         assert agent.closed == 1
@@ -1282,9 +1288,9 @@ async def test_process_next_begins_the_handlers_of_all_recipients() -> None:
 
 # ST-11
 async def test_process_next_waits_while_there_is_nothing() -> None:
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         outcome = Outcome()
-        with trio.CancelScope() as scope:
+        with loop.CancelScope() as scope:
             nursery.start_soon(cancel_when_blocked, scope)
             await runtime.process_next()
         assert scope.cancelled_caught
@@ -1307,7 +1313,7 @@ async def test_process_next_ends_when_messages_will_not_be_taken_up_by_hand_any_
         refused.append(str(caught.value))
 
     runtime = await new_runtime()
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         with pytest.raises(LookupError) if how == "fail" else nullcontext():
             async with runtime:
                 for _ in range(2):
@@ -1324,7 +1330,7 @@ async def test_process_next_ends_when_messages_will_not_be_taken_up_by_hand_any_
 
 # ST-11, ST-16
 async def test_process_next_takes_nothing_up_while_states_are_saved() -> None:
-    saving, go = trio.Event(), trio.Event()
+    saving, go = loop.Event(), loop.Event()
     order: list[str] = []
 
     class Slow(Actor):
@@ -1340,7 +1346,7 @@ async def test_process_next_takes_nothing_up_while_states_are_saved() -> None:
 
         return act
 
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await Slow.register(runtime, "actor", Slow)
         await runtime.get(A, lazy=False)
         nursery.start_soon(runtime.process_next)  # waits since before
@@ -1363,7 +1369,7 @@ async def test_nested_requests_are_taken_up_by_hand_too() -> None:
         return [await agent.send_message(tell, B), await agent.send_message(tell, A)]
 
     outcome = Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         nursery.start_soon(outcome.send, runtime, ask)
         for _ in range(3):
             await runtime.process_next()
@@ -1418,7 +1424,7 @@ async def test_unprocessed_messages_count_does_not_count_what_is_handled() -> No
     handler = Handler()
     runtime = SingleThreadedAgentRuntime()
     await Actor.register(runtime, "actor", Actor, max_concurrency=1)
-    async with trio.open_nursery() as nursery, runtime:
+    async with loop.open_nursery() as nursery, runtime:
         runtime.start()
         assert runtime.unprocessed_messages_count == 0
         for _ in range(3):
@@ -1441,7 +1447,7 @@ async def test_open_runtime_starts_and_finishes_all_work() -> None:
 
         @message_handler
         async def on_text(self, message: str, ctx: MessageContext) -> None:
-            await trio.lowlevel.checkpoint()
+            await loop.checkpoint()
             Counter.count += 1
 
     async with open_runtime() as runtime:
@@ -1474,7 +1480,7 @@ async def test_no_task_outlives_the_block(how: str) -> None:
     await Actor.register(runtime, "quiet", Actor, idle_timeout=1)
     handler = Handler()
     before = count_tasks()
-    with trio.CancelScope() as scope:
+    with loop.CancelScope() as scope:
         try:
             async with runtime:
                 runtime.start()
@@ -1489,7 +1495,7 @@ async def test_no_task_outlives_the_block(how: str) -> None:
                     raise ZeroDivisionError
                 else:
                     scope.cancel()
-                    await trio.sleep_forever()
+                    await loop.sleep_forever()
         except ZeroDivisionError:
             pass
     assert count_tasks() == before
@@ -1508,9 +1514,9 @@ async def test_a_burst_of_handlers_that_never_wait_lets_other_tasks_run() -> Non
         nonlocal turns
         while not done:
             turns += 1
-            await trio.lowlevel.checkpoint()
+            await loop.checkpoint()
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         for _ in range(2000):
             await runtime.publish_message(act, NEWS)

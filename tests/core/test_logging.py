@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import trio
 
 from trio_agents import (
     EVENT_LOGGER_NAME,
@@ -22,11 +21,9 @@ from trio_agents import (
     DropMessage,
     MessageContext,
     RoutedAgent,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
     message_handler,
-    open_runtime,
 )
 from trio_agents.exceptions import MessageDroppedException
 from trio_agents.logging import (
@@ -38,6 +35,9 @@ from trio_agents.logging import (
     MessageHandlerExceptionEvent,
     MessageKind,
 )
+
+from . import loop
+from .loop import SingleThreadedAgentRuntime, open_runtime
 
 A, B = AgentId("a", "k"), AgentId("b", "k")
 NEWS = TopicId("news", "k")
@@ -202,12 +202,12 @@ async def test_a_cancelled_handler_is_no_failure() -> None:
     class Waits(Keeper):
         @message_handler
         async def on_secret(self, message: Secret, ctx: MessageContext) -> Secret:
-            await trio.sleep_forever()
+            await loop.sleep_forever()
             raise AssertionError
 
     async def talk(runtime: SingleThreadedAgentRuntime) -> None:
         await Waits.register(runtime, "waits", Waits)
-        with trio.move_on_after(0.01):
+        with loop.move_on_after(0.01):
             await runtime.send_message(Secret(), AgentId("waits", "k"))
 
     with listening(EVENT_LOGGER_NAME, logging.INFO) as records:

@@ -10,19 +10,17 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import Sequencer, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
     DefaultInterventionHandler,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
 from trio_agents.exceptions import UndeliverableException
 
+from . import loop
 from .doers import (
     Act,
     Doer,
@@ -36,6 +34,7 @@ from .doers import (
     wait_a_little,
     wait_for,
 )
+from .loop import Sequencer, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 A = AgentId("doer", "a")
 B = AgentId("doer", "b")
@@ -65,12 +64,12 @@ def test_the_seeds_of_these_tests_do_change_the_order_of_tasks() -> None:
             async def append(number: int) -> None:
                 log.append(number)
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number in range(10):
                     nursery.start_soon(append, number)
 
         with scheduling(seed):
-            trio.run(main)
+            loop.run(main)
         orders.add(tuple(log))
     assert len(orders) == 5
 
@@ -81,7 +80,7 @@ def test_handlers_begin_in_the_order_of_submission(kind: str) -> None:
     async def main() -> None:
         log: list[int] = []
         random = Random(0)
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
 
             async def submit(number: int) -> None:
@@ -94,7 +93,7 @@ def test_handlers_begin_in_the_order_of_submission(kind: str) -> None:
                 submitted.set()
 
             for number in range(300):
-                submitted = trio.Event()
+                submitted = loop.Event()
                 nursery.start_soon(submit, number)
                 await submitted.wait()
         assert log == list(range(300))
@@ -107,7 +106,7 @@ def test_handlers_begin_in_the_order_of_submission_by_several_submitters() -> No
     async def main() -> None:
         submitted: list[tuple[int, int]] = []
         log: list[tuple[int, int]] = []
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
 
             async def submit(submitter: int) -> None:
@@ -134,7 +133,7 @@ def test_handlers_begin_in_the_order_of_submission_by_several_submitters() -> No
 def test_what_was_submitted_before_the_start_begins_first_and_in_order() -> None:
     async def main() -> None:
         log: list[int] = []
-        async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+        async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
             for number in range(0, 20, 2):
                 await runtime.publish_message(note(log, number), TO_A)
@@ -188,7 +187,7 @@ def test_recipients_begin_in_the_order_of_their_subscriptions(factory: str, then
                     lambda agent, ctx: note(log, int(agent.type[5:]), then)(agent, ctx), TO_A
                 )
                 await runtime.publish_message(nothing, TO_A)
-                await trio.sleep(5)
+                await loop.sleep(5)
                 assert log == order * (round + 1)
 
     under_seeds(main, seeds=10)
@@ -234,14 +233,14 @@ async def test_a_subscription_that_is_added_again_goes_to_the_end(autojump_clock
 def test_handlers_of_an_agent_that_must_first_be_made_begin_in_order(factory: str) -> None:
     async def main() -> None:
         log: list[int] = []
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, both_kinds(factory))
             for number in range(0, 40, 2):
                 await runtime.publish_message(note(log, number, wait(1)), TO_A)
                 nursery.start_soon(runtime.send_message, note(log, number + 1, wait(1)), A)
                 await wait_a_little(2)
                 if number == 20:
-                    await trio.sleep(3)
+                    await loop.sleep(3)
         assert log == list(range(40))
 
     under_seeds(main)
@@ -254,7 +253,7 @@ def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(tur
         log: list[int] = []
 
         async def make() -> Doer:
-            await trio.sleep(1)
+            await loop.sleep(1)
             await wait_a_little(turns)
             return Doer()
 
@@ -263,7 +262,7 @@ def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(tur
                 if agent.type == "slow":
                     log.append(number)
                 else:
-                    await trio.sleep(1)
+                    await loop.sleep(1)
 
             return act
 
@@ -276,7 +275,7 @@ def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(tur
             await runtime.add_subscription(TypeSubscription("all", "slow"))
             for number in range(3):
                 await runtime.publish_message(message(number), TO_A)
-            await trio.sleep(1)  # the agent is ready in a moment
+            await loop.sleep(1)  # the agent is ready in a moment
             for number in range(3, 6):
                 await runtime.publish_message(message(number), TopicId("all", "a"))
         assert log == list(range(6))
@@ -288,9 +287,9 @@ def test_what_waited_for_an_agent_begins_before_what_is_just_being_delivered(tur
 def test_the_order_survives_a_cancelled_first_message_of_an_agent_that_is_being_made() -> None:
     async def main() -> None:
         log: list[int] = []
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, make_slowly)
-            first = trio.CancelScope()
+            first = loop.CancelScope()
 
             async def send_first() -> None:
                 with first:
@@ -300,7 +299,7 @@ def test_the_order_survives_a_cancelled_first_message_of_an_agent_that_is_being_
             await wait_all_tasks_blocked()
             for number in range(10):
                 await runtime.publish_message(note(log, number), TO_A)
-            await trio.sleep(0.5)
+            await loop.sleep(0.5)
             first.cancel()
             await runtime.publish_message(note(log, 10), TO_A)
         assert log == list(range(11))
@@ -314,11 +313,11 @@ class Ponder(DefaultInterventionHandler):
     async def on_send(
         self, message: Any, *, message_context: MessageContext, recipient: AgentId
     ) -> Any:
-        await trio.sleep(message.delay)
+        await loop.sleep(message.delay)
         return message
 
     async def on_publish(self, message: Any, *, message_context: MessageContext) -> Any:
-        await trio.sleep(message.delay)
+        await loop.sleep(message.delay)
         return message
 
 
@@ -340,7 +339,7 @@ def test_handlers_of_one_agent_begin_in_order_while_interceptions_wait(
         random = Random(2)
         async with (
             open_runtime(intervention_handlers=[Ponder()]) as runtime,
-            trio.open_nursery() as nursery,
+            loop.open_nursery() as nursery,
         ):
             await open_doers(runtime, make_slowly, max_concurrency=max_concurrency)
             await runtime.add_subscription(TypeSubscription("both", "doer"))
@@ -354,7 +353,7 @@ def test_handlers_of_one_agent_begin_in_order_while_interceptions_wait(
                     nursery.start_soon(runtime.send_message, message, agent)
                     await wait_all_tasks_blocked()
                 if random.random() < 0.3:
-                    await trio.sleep(1)
+                    await loop.sleep(1)
         assert [logs[A], logs[B]] == [sorted(logs[A]), sorted(logs[B])]
         assert len(logs[A]) + len(logs[B]) == 60
 
@@ -368,14 +367,14 @@ async def test_what_an_agent_sends_itself_keeps_its_order_while_interceptions_wa
     log: list[Any] = []
 
     async def send_three(agent: Doer, ctx: MessageContext) -> None:
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for number, delay in enumerate([3, 1, 2]):
                 nursery.start_soon(agent.send_message, pondered(note(log, number), delay), A)
                 await wait_all_tasks_blocked()
 
     async with open_runtime(intervention_handlers=[Ponder()]) as runtime:
         await open_doers(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(runtime.send_message, pondered(send_three, 0), A)
             await wait_all_tasks_blocked()
             await runtime.publish_message(pondered(note(log, "later"), 0), TO_A)
@@ -389,7 +388,7 @@ def test_handlers_begin_in_order_under_a_limit(max_concurrency: int) -> None:
     async def main() -> None:
         log: list[int] = []
         random = Random(3)
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=max_concurrency)
             for number in range(60):
                 message = note(log, number, random.choice([nothing, wait(1), wait(3)]))
@@ -399,7 +398,7 @@ def test_handlers_begin_in_order_under_a_limit(max_concurrency: int) -> None:
                     nursery.start_soon(runtime.send_message, message, A)
                     await wait_all_tasks_blocked()
                 if random.random() < 0.3:
-                    await trio.sleep(1)
+                    await loop.sleep(1)
         assert log == list(range(60))
 
     under_seeds(main, seeds=10)
@@ -410,9 +409,9 @@ def test_messages_that_are_cancelled_in_line_do_not_change_the_order_of_the_othe
     async def main() -> None:
         log: list[int] = []
         random = Random(4)
-        async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        async with open_runtime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime, max_concurrency=1)
-            scopes = [trio.CancelScope() for _ in range(40)]
+            scopes = [loop.CancelScope() for _ in range(40)]
             cancelled = set()
 
             async def send(number: int) -> None:
@@ -426,7 +425,7 @@ def test_messages_that_are_cancelled_in_line_do_not_change_the_order_of_the_othe
                 number = random.randrange(40)
                 cancelled.add(number)
                 scopes[number].cancel()
-                await trio.sleep(random.choice([0, 0.5, 1]))
+                await loop.sleep(random.choice([0, 0.5, 1]))
             await runtime.stop_when_idle()
             check_idle(runtime)
         assert log == sorted(log)
@@ -438,7 +437,7 @@ def test_messages_that_are_cancelled_in_line_do_not_change_the_order_of_the_othe
 # ST-02
 async def test_messages_around_a_deactivation_begin_in_order(autojump_clock: object) -> None:
     log: list[tuple[int, Doer]] = []
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime, make_slowly)
         for number in range(6):
             await runtime.publish_message(
@@ -456,7 +455,7 @@ async def test_messages_around_a_deactivation_begin_in_order(autojump_clock: obj
 async def test_a_message_is_queued_before_its_submitter_first_suspends(
     autojump_clock: object,
 ) -> None:
-    async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+    async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime)
         runtime.start()
         nursery.start_soon(runtime.stop_when_idle)
@@ -481,7 +480,7 @@ async def test_a_quick_message_overtakes_a_slow_one_that_has_begun(autojump_cloc
 
     def job(name: str, seconds: float) -> Act:
         async def act(agent: Doer, ctx: MessageContext) -> None:
-            await trio.sleep(seconds)
+            await loop.sleep(seconds)
             done.append(name)
 
         return act
@@ -499,7 +498,7 @@ async def test_all_recipients_have_begun_before_any_has_ended(autojump_clock: ob
 
     async def act(agent: Doer, ctx: MessageContext) -> None:
         log.append(("starting", agent.type))
-        await trio.sleep(1)
+        await loop.sleep(1)
         log.append(("finished", agent.type))
 
     async with open_runtime() as runtime:
@@ -558,21 +557,21 @@ async def test_a_handler_combines_parallel_answers_in_its_own_order(
 
         async def ask(number: int) -> None:
             async def answer(worker: Doer, ctx: MessageContext) -> str:
-                await trio.sleep(10 - number)
+                await loop.sleep(10 - number)
                 return worker.id.key
 
             answers[number] = await agent.send_message(answer, AgentId("doer", str(number)))
 
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             for number in range(10):
                 nursery.start_soon(ask, number)
         return answers
 
     async with open_runtime() as runtime:
         await open_doers(runtime)
-        began = trio.current_time()
+        began = loop.current_time()
         assert await runtime.send_message(ask_all, A) == [str(n) for n in range(10)]
-        assert trio.current_time() - began == 10  # as long as the slowest, not as all together
+        assert loop.current_time() - began == 10  # as long as the slowest, not as all together
 
 
 class TaskCounter(trio.abc.Instrument):
@@ -613,7 +612,7 @@ async def test_a_burst_of_quick_messages_starts_few_tasks(
 
 # ST-02, ST-25
 async def test_every_handler_that_waits_makes_room_for_the_next(autojump_clock: object) -> None:
-    go = trio.Event()
+    go = loop.Event()
     log: list[int] = []
     async with open_runtime() as runtime:
         await open_doers(runtime)
@@ -639,9 +638,9 @@ async def test_handlers_that_never_wait_do_not_starve_other_tasks(autojump_clock
     async def look() -> None:
         while handled < 10_000:
             seen.append(handled)
-            await trio.lowlevel.checkpoint()
+            await loop.checkpoint()
 
-    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
         await open_doers(runtime)
         for _ in range(10_000):
             await runtime.publish_message(count, TO_A)
@@ -690,7 +689,7 @@ def test_what_is_queued_when_a_scope_around_the_block_is_cancelled_hardly_begins
     async def main() -> None:
         log: list[int] = []
         runtime = SingleThreadedAgentRuntime()
-        with trio.CancelScope() as scope:
+        with loop.CancelScope() as scope:
             async with runtime:
                 await open_doers(runtime)
                 runtime.start()
@@ -698,7 +697,7 @@ def test_what_is_queued_when_a_scope_around_the_block_is_cancelled_hardly_begins
                 for number in range(1000):
                     await runtime.publish_message(note(log, number), TO_A)
                 scope.cancel()
-                await trio.sleep_forever()
+                await loop.sleep_forever()
         # Workers learn of it when they next let others run.
         assert log == list(range(len(log)))
         assert len(log) <= 200
@@ -712,7 +711,7 @@ def test_stop_fails_a_suffix_of_the_queue() -> None:
     async def main() -> None:
         log: list[int] = []
         undeliverable: list[int] = []
-        async with SingleThreadedAgentRuntime() as runtime, trio.open_nursery() as nursery:
+        async with SingleThreadedAgentRuntime() as runtime, loop.open_nursery() as nursery:
             await open_doers(runtime)
             runtime.start()
             await runtime.send_message(nothing, A)
@@ -723,10 +722,10 @@ def test_stop_fails_a_suffix_of_the_queue() -> None:
                 except UndeliverableException:
                     undeliverable.append(number)
 
-            async with trio.open_nursery() as senders:
+            async with loop.open_nursery() as senders:
                 for number in range(20):
                     senders.start_soon(send, number)
-                await trio.lowlevel.checkpoint()
+                await loop.checkpoint()
                 nursery.start_soon(runtime.stop)
             assert len(log) + len(undeliverable) == 20
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import trio
 
 from trio_agents import (
     AgentId,
@@ -15,18 +14,18 @@ from trio_agents import (
     DefaultSubscription,
     DefaultTopicId,
     MessageContext,
-    SingleThreadedAgentRuntime,
     Subscription,
     TopicId,
     TypePrefixSubscription,
     TypeSubscription,
     default_subscription,
-    open_runtime,
     type_subscription,
 )
-from trio_agents.exceptions import MessageCancelled, UnknownAgentType
+from trio_agents.exceptions import UnknownAgentType
 
+from . import loop
 from .doers import Act, Doer, check_idle, check_ledger, note, nothing, under_seeds
+from .loop import SingleThreadedAgentRuntime, open_runtime
 
 A = AgentId("doer", "a")
 B = AgentId("doer", "b")
@@ -564,7 +563,7 @@ async def test_a_token_that_is_cancelled_already_is_refused_at_the_call(
         await Doer.register(runtime, "doer", Doer)
         await runtime.add_subscription(TypeSubscription("news", "doer"))
         log: list[int] = []
-        with pytest.raises(MessageCancelled):
+        with pytest.raises(loop.MessageCancelled):
             await runtime.publish_message(note(log, 1), TO_A, cancellation_token=token)
         await runtime.stop_when_idle()
         check_idle(runtime)
@@ -581,7 +580,7 @@ def test_a_token_cancels_what_is_queued_and_what_runs() -> None:
         async def act(agent: Doer, ctx: MessageContext) -> None:
             began.append(agent.type)
             try:
-                await trio.sleep(100)
+                await loop.sleep(100)
             finally:
                 ended.append(agent.type)
 
@@ -591,10 +590,10 @@ def test_a_token_cancels_what_is_queued_and_what_runs() -> None:
                 await runtime.add_subscription(TypeSubscription("news", name))
             for _ in range(3):
                 await runtime.publish_message(act, TO_A, cancellation_token=token)
-            await trio.sleep(1)
+            await loop.sleep(1)
             token.cancel()
             await runtime.stop_when_idle()
-            assert trio.current_time() == 1
+            assert loop.current_time() == 1
             assert runtime.statistics().cancelled == 6
             check_idle(runtime)
         assert began == ["x", "y"]

@@ -20,7 +20,6 @@ from typing import Any, Final
 import pytest
 import trio
 from pydantic import BaseModel
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trio_agents
 from trio_agents import (
@@ -40,14 +39,12 @@ from trio_agents import (
     InterventionHandler,
     MessageContext,
     RoutedAgent,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypePrefixSubscription,
     TypeSubscription,
     default_subscription,
     event,
     message_handler,
-    open_runtime,
     rpc,
 )
 from trio_agents.exceptions import (
@@ -59,6 +56,9 @@ from trio_agents.exceptions import (
     UndeliverableException,
     UnknownAgentType,
 )
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 ROOT: Final = Path(__file__).parent.parent.parent
 ONE, TWO = AgentId("counter", "one"), AgentId("counter", "two")
@@ -287,7 +287,7 @@ async def test_a_quiet_agent_is_put_away_and_comes_back_with_its_state(
         await add_counter(runtime, idle_timeout=60)
         await runtime.send_message(Add(3), ONE)
         first = await counter(runtime)
-        await trio.sleep(300)
+        await loop.sleep(300)
         assert first.closed
         assert runtime.statistics().agents == 0
         assert await runtime.send_message(HowMuch(), ONE) == 3
@@ -364,7 +364,7 @@ def test_the_runtime_keeps_the_protocol() -> None:
     assert {"send_message", "publish_message", "save_state"} <= set(members)
     for name in members:
         expected = inspect.signature(getattr(AgentRuntime, name)).parameters
-        found = inspect.signature(getattr(SingleThreadedAgentRuntime, name)).parameters
+        found = inspect.signature(getattr(loop.Runtime, name)).parameters
         assert [*expected] == [*found][: len(expected)], name
         for parameter in expected:
             assert expected[parameter].kind is found[parameter].kind, (name, parameter)
@@ -398,7 +398,7 @@ async def test_what_cannot_be_delivered_is_an_error_at_the_sender() -> None:
         with pytest.raises(UndeliverableException, match="was left before"):
             await runtime.send_message(Add(1), ONE)
 
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with SingleThreadedAgentRuntime() as runtime:
             with pytest.raises(UnknownAgentType, match="register agent type 'counter'") as caught:
                 await runtime.send_message(Add(1), ONE)
@@ -653,7 +653,7 @@ async def test_handlers_begin_in_order_and_overlap(autojump_clock: MockClock) ->
 
     async def work(agent: ClosureContext, message: int, ctx: MessageContext) -> None:
         steps.append(f"{agent.id.type} begins {message}")
-        await trio.sleep(message)
+        await loop.sleep(message)
         steps.append(f"{agent.id.type} ends {message}")
 
     async with open_runtime() as runtime:
@@ -674,7 +674,7 @@ async def test_a_handler_asks_itself_and_several_others_at_once(autojump_clock: 
         @rpc
         async def split(self, message: str, ctx: MessageContext) -> str:
             if len(message) == 1:
-                await trio.sleep(1 if message == "a" else 0)
+                await loop.sleep(1 if message == "a" else 0)
                 return message.upper()
             answers = [""] * len(message)
 
@@ -682,7 +682,7 @@ async def test_a_handler_asks_itself_and_several_others_at_once(autojump_clock: 
                 to = self.id if index == 0 else AgentId("splitter", message[index])
                 answers[index] = await self.send_message(message[index], to)
 
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for index in range(len(message)):
                     nursery.start_soon(ask, index)
             return "".join(answers)
@@ -690,7 +690,7 @@ async def test_a_handler_asks_itself_and_several_others_at_once(autojump_clock: 
     async with open_runtime() as runtime:
         await Splitter.register(runtime, "splitter", lambda: Splitter("asks for each letter"))
         assert await runtime.send_message("abcd", AgentId("splitter", "x")) == "ABCD"
-        assert trio.current_time() < 2
+        assert loop.current_time() < 2
 
 
 # ST-19, RT-19, RT-23, RT-24, EX-08: errors that AutoGen's documents do not name

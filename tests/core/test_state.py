@@ -8,21 +8,20 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
-import trio
 from hypothesis import given, settings, strategies as st
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
     BaseAgent,
     DefaultInterventionHandler,
     MessageContext,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
-    open_runtime,
 )
 from trio_agents.exceptions import StateError, UndeliverableException, UnknownAgentType
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
@@ -130,7 +129,7 @@ async def test_saving_works_before_start_after_stop_and_outside_of_the_block() -
 
 # ST-09
 async def test_handlers_that_run_are_finished_with_the_requests_they_wait_for() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     async def begin(agent: Actor, ctx: MessageContext) -> None:
         await note("began")(agent, ctx)
@@ -139,7 +138,7 @@ async def test_handlers_that_run_are_finished_with_the_requests_they_wait_for() 
         await note("ended")(agent, ctx)
 
     saved = Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, begin, A)
         await wait_all_tasks_blocked()
@@ -153,7 +152,7 @@ async def test_handlers_that_run_are_finished_with_the_requests_they_wait_for() 
 
 # ST-09
 async def test_messages_that_come_meanwhile_are_held_up_and_handled_afterwards_in_order() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     async def begin(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
@@ -161,7 +160,7 @@ async def test_messages_that_come_meanwhile_are_held_up_and_handled_afterwards_i
             await agent.publish_message(note(f"published {number}"), TopicId("news", "b"))
 
     saved, sent = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, begin, A)
         await wait_all_tasks_blocked()
@@ -194,19 +193,19 @@ def test_a_saved_state_is_consistent_whenever_it_is_saved(data: st.DataObject) -
     saves = data.draw(st.lists(st.integers(0, 20), max_size=6), label="saved at")
 
     async def put(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep(1)
+        await loop.sleep(1)
         agent.notes["money"] = agent.notes.get("money", 0) + 1
 
     def transfer(target: AgentId, delay: int) -> Act:
         async def take(agent: Actor, ctx: MessageContext) -> None:
             agent.notes["money"] = agent.notes.get("money", 0) - 1
-            await trio.sleep(delay)
+            await loop.sleep(delay)
             await agent.send_message(put, target)
 
         return take
 
     async def check(runtime: SingleThreadedAgentRuntime, at: int) -> None:
-        await trio.sleep(at)
+        await loop.sleep(at)
         state = await runtime.save_state()
         assert sum(saved.get("money", 0) for saved in state.values()) == 0
 
@@ -216,16 +215,16 @@ def test_a_saved_state_is_consistent_whenever_it_is_saved(data: st.DataObject) -
     async def main() -> None:
         async with await new_runtime() as runtime:
             runtime.start()
-            async with trio.open_nursery() as nursery:
+            async with loop.open_nursery() as nursery:
                 for number, (source, target, delay) in enumerate(transfers):
                     if source != target:
                         nursery.start_soon(send, runtime, source, transfer(target, delay))
                     if number % 4 == 3:
-                        await trio.sleep(1)
+                        await loop.sleep(1)
                 for at in saves:
                     nursery.start_soon(check, runtime, at)
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    loop.run(main, clock=MockClock(autojump_threshold=0))
 
 
 # ST-09
@@ -236,27 +235,27 @@ async def test_nothing_is_handled_while_agents_are_asked(autojump_clock: MockClo
         async def save_state(self) -> Mapping[str, Any]:
             nonlocal asking
             asking += 1
-            await trio.sleep(1)
+            await loop.sleep(1)
             asking -= 1
             return self.notes
 
     async def look(agent: Actor, ctx: MessageContext) -> None:
         assert not asking
         agent.notes["looked"] = agent.notes.get("looked", 0) + 1
-        await trio.sleep(0.3)
+        await loop.sleep(0.3)
         assert not asking
 
     runtime = SingleThreadedAgentRuntime(ignore_unhandled_exceptions=False)
     await runtime.register_factory("actor", Slow)
     await runtime.add_subscription(TypeSubscription("news", "actor"))
-    async with trio.open_nursery() as nursery, runtime:
+    async with loop.open_nursery() as nursery, runtime:
         for id in (A, B):
             await runtime.get(id, lazy=False)
         runtime.start()
         nursery.start_soon(runtime.save_state)
         for number in range(40):
             await runtime.publish_message(look, TopicId("news", "ab"[number % 2]))
-            await trio.sleep(0.1)
+            await loop.sleep(0.1)
             if number == 20:
                 nursery.start_soon(runtime.save_state)
         await runtime.stop_when_idle()
@@ -272,19 +271,19 @@ async def test_an_agent_that_is_being_made_elsewhere_handles_nothing_while_agent
         async def save_state(self) -> Mapping[str, Any]:
             nonlocal asking
             asking += 1
-            await trio.sleep(5)
+            await loop.sleep(5)
             asking -= 1
             return self.notes
 
     async def factory() -> Slow:
-        await trio.sleep(3)
+        await loop.sleep(3)
         return Slow()
 
     async def look(agent: Actor, ctx: MessageContext) -> bool:
         return asking > 0
 
     looked = Outcome()
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await runtime.register_factory("actor", Slow)
         await runtime.register_factory("late", factory)
         await runtime.get(A, lazy=False)
@@ -306,7 +305,7 @@ async def test_no_agent_is_closed_while_agents_are_asked(autojump_clock: MockClo
         async def save_state(self) -> Mapping[str, Any]:
             nonlocal asking
             asking = True
-            await trio.sleep(5)
+            await loop.sleep(5)
             asking = False
             return self.notes
 
@@ -314,23 +313,23 @@ async def test_no_agent_is_closed_while_agents_are_asked(autojump_clock: MockClo
             assert not asking
 
     leaving = Outcome()
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await runtime.register_factory("actor", Slow)
         runtime.start()
         for id in (A, B):
             await runtime.get(id, lazy=False)
         saved = Outcome()
         nursery.start_soon(saved.run, runtime.save_state)
-        await trio.sleep(1)
+        await loop.sleep(1)
         nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
-        await trio.sleep(20)
+        await loop.sleep(20)
         assert leaving.done
         assert leaving.error is None
         assert saved.value == {"actor/a": {}, "actor/b": {}}
 
 
 async def test_saving_does_not_hang_on_a_handler_that_waits_for_room() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     async def publish_three(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
@@ -338,7 +337,7 @@ async def test_saving_does_not_hang_on_a_handler_that_waits_for_room() -> None:
             await agent.publish_message(note(number), TopicId("news", "b"))
 
     saved = Outcome()
-    async with trio.open_nursery() as nursery, await new_runtime(mailbox_size=1) as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime(mailbox_size=1) as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, publish_three, A)
         await wait_all_tasks_blocked()
@@ -354,13 +353,13 @@ async def test_saving_does_not_hang_on_a_handler_that_waits_for_room() -> None:
 
 async def test_two_saves_at_once_see_the_same() -> None:
     outcomes = Outcome(), Outcome()
-    go = trio.Event()
+    go = loop.Event()
 
     async def begin(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
         await note("done")(agent, ctx)
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, begin, A)
         await wait_all_tasks_blocked()
@@ -376,11 +375,11 @@ async def test_two_saves_at_once_see_the_same() -> None:
 async def test_a_save_never_sees_half_of_a_load(autojump_clock: MockClock) -> None:
     class Slow(Actor):
         async def load_state(self, state: Mapping[str, Any]) -> None:
-            await trio.sleep(1)
+            await loop.sleep(1)
             await super().load_state(state)
 
     outcomes = [Outcome() for _ in range(5)]
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await runtime.register_factory("actor", Slow)
         runtime.start()
         for id in (A, B):
@@ -394,7 +393,7 @@ async def test_a_save_never_sees_half_of_a_load(autojump_clock: MockClock) -> No
 
         nursery.start_soon(load)
         for outcome in outcomes:
-            await trio.sleep(1.5)
+            await loop.sleep(1.5)
             nursery.start_soon(outcome.run, runtime.save_state)
     for outcome in outcomes:
         assert outcome.value["actor/a"] == outcome.value["actor/b"]
@@ -439,16 +438,16 @@ async def test_a_factory_that_sends_while_a_state_is_loaded_is_refused_before_st
 
 
 async def test_a_cancelled_save_lets_messages_flow_again() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     async def begin(agent: Actor, ctx: MessageContext) -> None:
         await go.wait()
 
-    async with trio.open_nursery() as nursery, await new_runtime() as runtime:
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, begin, A)
         await wait_all_tasks_blocked()
-        with trio.move_on_after(0):
+        with loop.move_on_after(0):
             await runtime.save_state()
         assert await runtime.send_message(count, B) == 1
         go.set()
@@ -458,12 +457,12 @@ async def test_start_during_a_save_waits_for_it(autojump_clock: MockClock) -> No
     class Slow(Actor):
         async def save_state(self) -> Mapping[str, Any]:
             before = dict(self.notes)
-            await trio.sleep(1)
+            await loop.sleep(1)
             assert self.notes == before
             return self.notes
 
     saved = Outcome()
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await runtime.register_factory("actor", Slow)
         await runtime.get(A, lazy=False)
         nursery.start_soon(saved.run, runtime.save_state)
@@ -474,7 +473,7 @@ async def test_start_during_a_save_waits_for_it(autojump_clock: MockClock) -> No
 
 
 async def test_a_message_with_an_intervention_handler_is_part_of_what_is_finished() -> None:
-    go = trio.Event()
+    go = loop.Event()
 
     class Slow(DefaultInterventionHandler):
         async def on_send(
@@ -486,7 +485,7 @@ async def test_a_message_with_an_intervention_handler_is_part_of_what_is_finishe
     saved = Outcome()
     runtime = SingleThreadedAgentRuntime(intervention_handlers=[Slow()])
     await Actor.register(runtime, "actor", Actor)
-    async with trio.open_nursery() as nursery, runtime:
+    async with loop.open_nursery() as nursery, runtime:
         runtime.start()
         nursery.start_soon(runtime.send_message, count, A)
         await wait_all_tasks_blocked()
@@ -613,7 +612,7 @@ def test_what_was_saved_can_be_loaded_elsewhere(states: dict[str, dict[str, Any]
         await two.load_state(json.loads(text))
         assert await two.save_state() == saved
 
-    trio.run(main)
+    loop.run(main)
 
 
 # ST-10
@@ -678,7 +677,7 @@ async def test_nothing_is_handled_while_a_state_is_loaded(autojump_clock: MockCl
         async def load_state(self, state: Mapping[str, Any]) -> None:
             nonlocal loading
             loading += 1
-            await trio.sleep(1)
+            await loop.sleep(1)
             loading -= 1
             await super().load_state(state)
 
@@ -687,14 +686,14 @@ async def test_nothing_is_handled_while_a_state_is_loaded(autojump_clock: MockCl
         return await count(agent, ctx)
 
     loaded, sent = Outcome(), Outcome()
-    async with trio.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
         await runtime.register_factory("actor", Slow)
         runtime.start()
         state = {"actor/a": {"count": 3}, "actor/b": {"count": 5}}
         nursery.start_soon(loaded.run, lambda: runtime.load_state(state))
-        await trio.sleep(0.5)
+        await loop.sleep(0.5)
         nursery.start_soon(sent.run, lambda: runtime.send_message(look, B))
-        await trio.sleep(5)
+        await loop.sleep(5)
         assert loaded.error is None
         assert sent.value == 6
 
@@ -774,7 +773,7 @@ async def test_the_states_of_agents_that_were_let_go_of_are_saved_too(
     async with await new_runtime(idle_timeout=5) as runtime:
         runtime.start()
         await runtime.send_message(note("a"), A)
-        await trio.sleep(6)
+        await loop.sleep(6)
         await runtime.send_message(note("b"), B)
         assert runtime.statistics().agents == 1
         state = await runtime.save_state()
@@ -789,11 +788,11 @@ async def test_loading_replaces_the_state_of_an_agent_that_was_let_go_of(
     async with await new_runtime(idle_timeout=5) as runtime:
         runtime.start()
         await runtime.send_message(count, A)
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert runtime.statistics().agents == 0
         await runtime.load_state({"actor/a": {"count": 10}})
         assert await runtime.send_message(count, A) == 11
-        await trio.sleep(6)
+        await loop.sleep(6)
         assert await runtime.save_state() == {"actor/a": {"count": 11}}
 
 
@@ -811,7 +810,7 @@ async def test_a_failing_load_keeps_the_state_of_an_agent_that_was_let_go_of(
         await runtime.register_factory("actor", factory, idle_timeout=5)
         runtime.start()
         await runtime.send_message(count, A)
-        await trio.sleep(6)
+        await loop.sleep(6)
         fail = True
         with pytest.raises(ZeroDivisionError):
             await runtime.load_state({"actor/a": {"count": 10}})

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import pytest
-import trio
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
-from trio.testing import MockClock, wait_all_tasks_blocked
 
 from trio_agents import (
     AgentId,
@@ -22,19 +20,15 @@ from trio_agents import (
     DropMessage,
     MessageContext,
     RoutedAgent,
-    SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
     message_handler,
-    open_runtime,
     trace_tool_span,
 )
-from trio_agents.exceptions import (
-    MessageCancelled,
-    MessageDroppedException,
-    Overloaded,
-    UndeliverableException,
-)
+from trio_agents.exceptions import MessageDroppedException, Overloaded, UndeliverableException
+
+from . import loop
+from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 A, B = AgentId("a", "k"), AgentId("b", "k")
 NEWS = TopicId("news", "k")
@@ -99,7 +93,7 @@ async def fail(agent: Actor, ctx: MessageContext) -> None:
 
 
 async def wait(agent: Actor, ctx: MessageContext) -> None:
-    await trio.sleep_forever()
+    await loop.sleep_forever()
 
 
 @pytest.fixture
@@ -168,13 +162,13 @@ async def test_nested_requests_and_publications_make_the_tree_of_calls(spans: Sp
 
 async def test_requests_side_by_side_do_not_mix_their_spans(spans: Spans) -> None:
     async def ask_twice(agent: Actor, ctx: MessageContext) -> None:
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
             nursery.start_soon(agent.send_message, Do(yielding), AgentId("b", "1"))
             nursery.start_soon(agent.send_message, Do(yielding), AgentId("b", "2"))
 
     async def yielding(agent: Actor, ctx: MessageContext) -> None:
         for _ in range(3):
-            await trio.lowlevel.checkpoint()
+            await loop.checkpoint()
 
     async with open_runtime(tracer_provider=spans.provider) as runtime:
         await add_actors(runtime)
@@ -284,7 +278,7 @@ async def test_a_cancelled_request_is_marked_as_such(
 ) -> None:
     async with open_runtime(tracer_provider=spans.provider) as runtime:
         await add_actors(runtime)
-        with trio.move_on_after(1):
+        with loop.move_on_after(1):
             await runtime.send_message(Do(wait), A)
     assert spans.tree() == {"create a.(k)-A": {"send a.(k)-A": {"process a.(k)-A": {}}}}
     for operation in ("create", "process"):
@@ -298,10 +292,10 @@ async def test_a_request_that_is_cancelled_in_the_queue_has_its_span_ended(spans
     token = CancellationToken()
     async with SingleThreadedAgentRuntime(tracer_provider=spans.provider) as runtime:
         await add_actors(runtime)
-        async with trio.open_nursery() as nursery:
+        async with loop.open_nursery() as nursery:
 
             async def send() -> None:
-                with pytest.raises(MessageCancelled):
+                with pytest.raises(loop.MessageCancelled):
                     await runtime.send_message(Do(reply), A, cancellation_token=token)
 
             nursery.start_soon(send)
@@ -328,7 +322,7 @@ async def test_a_message_that_is_not_accepted_has_its_span_ended(spans: Spans) -
 async def test_what_the_end_of_the_block_leaves_undelivered_has_its_span_ended(
     spans: Spans,
 ) -> None:
-    async with trio.open_nursery() as nursery:
+    async with loop.open_nursery() as nursery:
         async with SingleThreadedAgentRuntime(tracer_provider=spans.provider) as runtime:
             await add_actors(runtime)
 

@@ -1,0 +1,236 @@
+"""One vocabulary for tests of the runtime on both event loops, in trio's words.
+
+A test says ``loop.sleep(1)`` or ``loop.Event()``, and runs once on trio and once on asyncio, where
+anyio answers and a loop of ours keeps the time: see `conftest.py`. What is different on purpose is
+marked ``only_on(...)`` with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import heapq
+import inspect
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any, Final, Literal
+
+import anyio
+import trio
+import trio.testing
+
+import trio_agents.asyncio
+import trio_agents.asyncio.exceptions
+import trio_agents.exceptions
+
+__all__ = [
+    "LOOPS",
+    "MockClock",
+    "Name",
+    "Sequencer",
+    "SingleThreadedAgentRuntime",
+    "checkpoint",
+    "is_trio",
+    "on",
+    "open_nursery",
+    "open_runtime",
+    "run",
+    "run_sync_in_thread",
+    "sleep_forever",
+    "wait_all_tasks_blocked",
+]
+
+Name = Literal["trio", "asyncio"]
+LOOPS: Final[tuple[Name, ...]] = ("trio", "asyncio")
+
+PATIENCE: Final = 20  # seconds, before a test is said to hang: another thread may be at work
+
+_current: Name = "trio"
+
+# Names that are something else on each loop, for `loop.Event` and the like.
+_NAMES: Final[dict[str, dict[Name, Any]]] = {
+    "CancelScope": {"trio": trio.CancelScope, "asyncio": anyio.CancelScope},
+    "Cancelled": {"trio": trio.Cancelled, "asyncio": asyncio.CancelledError},
+    "Event": {"trio": trio.Event, "asyncio": anyio.Event},
+    "MessageCancelled": {
+        "trio": trio_agents.exceptions.MessageCancelled,
+        "asyncio": trio_agents.asyncio.exceptions.MessageCancelled,
+    },
+    "Runtime": {
+        "trio": trio_agents.SingleThreadedAgentRuntime,
+        "asyncio": trio_agents.asyncio.SingleThreadedAgentRuntime,
+    },
+    "current_time": {"trio": trio.current_time, "asyncio": anyio.current_time},
+    "fail_after": {"trio": trio.fail_after, "asyncio": anyio.fail_after},
+    "move_on_after": {"trio": trio.move_on_after, "asyncio": anyio.move_on_after},
+    "sleep": {"trio": trio.sleep, "asyncio": asyncio.sleep},
+}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return _NAMES[name][_current]
+    except KeyError:
+        raise AttributeError(name) from None
+
+
+@contextlib.contextmanager
+def on(name: Name) -> Iterator[None]:
+    """Let these words mean those of one loop."""
+    global _current
+    before, _current = _current, name
+    try:
+        yield
+    finally:
+        _current = before
+
+
+def is_trio() -> bool:
+    """Whether this test runs on trio."""
+    return _current == "trio"
+
+
+# --- the runtime
+
+
+def SingleThreadedAgentRuntime(**options: Any) -> Any:
+    """Make a runtime for the loop of this test."""
+    package: Any = trio_agents if is_trio() else trio_agents.asyncio
+    return package.SingleThreadedAgentRuntime(**options)
+
+
+def open_runtime(**options: Any) -> Any:
+    """Open a runtime on the loop of this test."""
+    package: Any = trio_agents if is_trio() else trio_agents.asyncio
+    return package.open_runtime(**options)
+
+
+# --- the loop
+
+
+class MockClock:
+    """A clock that jumps when everybody waits; see `run`."""
+
+    def __init__(self, *, autojump_threshold: float = 0) -> None:
+        assert autojump_threshold == 0
+
+
+def run(main: Callable[..., Awaitable[Any]], *args: Any, clock: MockClock | None = None) -> Any:
+    """Run *main* on the loop of this test, in a run of its own."""
+    if is_trio():
+        mock = None if clock is None else trio.testing.MockClock(autojump_threshold=0)
+        return trio.run(main, *args, clock=mock)  # type: ignore[arg-type]
+
+    async def call() -> Any:
+        return await main(*args)
+
+    with asyncio.Runner(loop_factory=lambda: TestLoop(virtual=clock is not None)) as runner:
+        return runner.run(call())
+
+
+class TestLoop(asyncio.SelectorEventLoop):
+    """asyncio's loop, with trio's two helps for tests: a clock that jumps, and news of rest."""
+
+    def __init__(self, *, virtual: bool) -> None:
+        self._now = 0.0 if virtual else None
+        self.resting: list[asyncio.Future[None]] = []
+        super().__init__()
+
+    def time(self) -> float:
+        return super().time() if self._now is None else self._now
+
+    def _run_once(self) -> None:
+        timers: list[Any] = self._scheduled  # type: ignore[attr-defined]
+        while timers and timers[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(timers)._scheduled = False
+        if not self._ready and not self._has_news():  # type: ignore[attr-defined]
+            waiting = [future for future in self.resting if not future.done()]
+            if waiting:
+                self.resting.clear()
+                for future in waiting:
+                    future.set_result(None)
+            elif self._now is not None and timers:
+                self._now = max(self._now, timers[0]._when)
+            elif not timers and not self._has_news(PATIENCE):
+                raise RuntimeError("this test hangs: all its tasks wait, and no timer is set")
+        super()._run_once()  # type: ignore[misc]
+
+    def _has_news(self, timeout: float = 0) -> bool:
+        """Whether another thread, or a file, has something for the loop."""
+        events = self._selector.select(timeout)  # type: ignore[attr-defined]
+        self._process_events(events)  # type: ignore[attr-defined]
+        return bool(self._ready)  # type: ignore[attr-defined]
+
+
+async def wait_all_tasks_blocked() -> None:
+    """Wait until all other tasks wait for something."""
+    if is_trio():
+        await trio.testing.wait_all_tasks_blocked()
+        return
+    running = asyncio.get_running_loop()
+    assert isinstance(running, TestLoop)
+    future = running.create_future()
+    running.resting.append(future)
+    await future
+
+
+@contextlib.asynccontextmanager
+async def _task_group() -> AsyncGenerator[Any, None]:
+    async with anyio.create_task_group() as group:
+        yield group
+
+
+def open_nursery() -> Any:
+    """Open a nursery, or a task group."""
+    return trio.open_nursery() if is_trio() else _task_group()
+
+
+async def sleep_forever() -> None:
+    """Wait until cancelled."""
+    if is_trio():
+        await trio.sleep_forever()
+    else:
+        await asyncio.get_running_loop().create_future()
+
+
+async def checkpoint() -> None:
+    """Let other tasks run."""
+    if is_trio():
+        await trio.lowlevel.checkpoint()
+    else:
+        await asyncio.sleep(0)
+
+
+async def run_sync_in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Run a function in another thread."""
+    if is_trio():
+        return await trio.to_thread.run_sync(function, *args)
+    return await asyncio.to_thread(function, *args)
+
+
+class Sequencer:
+    """`trio.testing.Sequencer`, on both loops."""
+
+    def __init__(self) -> None:
+        self._may_begin: defaultdict[int, Any] = defaultdict(__getattr__("Event"))
+
+    @contextlib.asynccontextmanager
+    async def __call__(self, position: int) -> AsyncGenerator[None, None]:
+        if position:
+            await self._may_begin[position].wait()
+        yield
+        self._may_begin[position + 1].set()
+
+
+def as_test(function: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Make a sync test of an async one, which runs it on the loop of this test."""
+
+    @functools.wraps(function)
+    def test(**arguments: Any) -> None:
+        clock = arguments.get("autojump_clock")
+        run(functools.partial(function, **arguments), clock=clock)
+
+    assert inspect.iscoroutinefunction(function)
+    return test
