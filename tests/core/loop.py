@@ -14,9 +14,11 @@ import heapq
 import inspect
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import anyio
+import pytest
 import trio
 import trio.testing
 
@@ -30,11 +32,14 @@ __all__ = [
     "Name",
     "Sequencer",
     "SingleThreadedAgentRuntime",
+    "call_after_each_step",
     "checkpoint",
+    "count_tasks",
     "is_trio",
     "on",
     "open_nursery",
     "open_runtime",
+    "raises_failures",
     "run",
     "run_sync_in_thread",
     "sleep_forever",
@@ -106,6 +111,25 @@ def open_runtime(**options: Any) -> Any:
     return package.open_runtime(**options)
 
 
+@dataclass
+class Failures:
+    """What `raises_failures` has caught."""
+
+    value: Any = None
+
+
+@contextlib.contextmanager
+def raises_failures() -> Iterator[Failures]:
+    """Expect the failures of publications: on trio a group, on asyncio the first, and the group."""
+    caught = Failures()
+    with pytest.raises(BaseException) as info:  # noqa: PT011  # looked at below
+        yield caught
+    group = info.value if is_trio() else info.value.__cause__
+    assert isinstance(group, BaseExceptionGroup), repr(info.value)
+    assert is_trio() or group.exceptions[0] is info.value
+    caught.value = group
+
+
 # --- the loop
 
 
@@ -135,6 +159,8 @@ class TestLoop(asyncio.SelectorEventLoop):
     def __init__(self, *, virtual: bool) -> None:
         self._now = 0.0 if virtual else None
         self.resting: list[asyncio.Future[None]] = []
+        self.lookers: list[Callable[[], None]] = []
+        self._idling = 0  # how many of anyio's looks were all that the last turn had to do
         super().__init__()
 
     def time(self) -> float:
@@ -145,7 +171,7 @@ class TestLoop(asyncio.SelectorEventLoop):
         while timers and timers[0]._cancelled:
             self._timer_cancelled_count -= 1
             heapq.heappop(timers)._scheduled = False
-        if not self._ready and not self._has_news():  # type: ignore[attr-defined]
+        if self._is_idle() and not self._has_news():
             waiting = [future for future in self.resting if not future.done()]
             if waiting:
                 self.resting.clear()
@@ -153,15 +179,48 @@ class TestLoop(asyncio.SelectorEventLoop):
                     future.set_result(None)
             elif self._now is not None and timers:
                 self._now = max(self._now, timers[0]._when)
-            elif not timers and not self._has_news(PATIENCE):
+            elif not timers and not self._ready and not self._has_news(PATIENCE):
                 raise RuntimeError("this test hangs: all its tasks wait, and no timer is set")
         super()._run_once()  # type: ignore[misc]
+        for look in self.lookers:
+            look()
 
     def _has_news(self, timeout: float = 0) -> bool:
         """Whether another thread, or a file, has something for the loop."""
         events = self._selector.select(timeout)  # type: ignore[attr-defined]
         self._process_events(events)  # type: ignore[attr-defined]
-        return bool(self._ready)  # type: ignore[attr-defined]
+        return len(self._ready) > self._idling  # type: ignore[attr-defined]
+
+    def _is_idle(self) -> bool:
+        """Whether no task can go on before time does.
+
+        Where anyio has cancelled something that goes on all the same, it looks at it in every turn
+        of the loop. When it has found nothing new in one, the next will be the same.
+        """
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        looks = sum(
+            getattr(handle._callback, "__name__", "") == "_deliver_cancellation" for handle in ready
+        )
+        before, self._idling = self._idling, looks if looks == len(ready) else 0
+        return not ready or 0 < before == self._idling
+
+
+class _Instrument(trio.abc.Instrument):
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._look()
+
+
+def call_after_each_step(look: Callable[[], None]) -> None:
+    """Call *look* after each step of each task (asyncio: each turn), until the run ends."""
+    if is_trio():
+        trio.lowlevel.add_instrument(_Instrument(look))
+    else:
+        running = asyncio.get_running_loop()
+        assert isinstance(running, TestLoop)
+        running.lookers.append(look)
 
 
 async def wait_all_tasks_blocked() -> None:
@@ -201,6 +260,19 @@ async def checkpoint() -> None:
         await trio.lowlevel.checkpoint()
     else:
         await asyncio.sleep(0)
+
+
+def count_tasks() -> int:
+    """How many tasks there are."""
+    if not is_trio():
+        return len(asyncio.all_tasks())
+    root = trio.lowlevel.current_root_task()
+    assert root is not None
+    return _count_below(root)
+
+
+def _count_below(task: trio.lowlevel.Task) -> int:
+    return sum(1 + _count_below(t) for nursery in task.child_nurseries for t in nursery.child_tasks)
 
 
 async def run_sync_in_thread(function: Callable[..., Any], *args: Any) -> Any:

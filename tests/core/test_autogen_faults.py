@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import pytest
-import trio
 
 from trio_agents import (
     JSON_DATA_CONTENT_TYPE,
@@ -117,12 +116,12 @@ async def send_all(
     """Send a task for each text, in this order; give what came of each."""
     results: dict[str, Any] = {}
 
-    async def send(text: str, task_status: trio.TaskStatus[None]) -> None:
+    async def send(text: str, task_status: Any) -> None:
         # `started` does not wait, and the send is queued before it first does: order is kept.
         task_status.started()
         try:
             results[text] = await runtime.send_message(Task(text), recipient)
-        except Exception as error:
+        except (Exception, loop.MessageCancelled) as error:
             results[text] = error
 
     async with loop.open_nursery() as nursery:
@@ -217,7 +216,7 @@ async def test_every_failure_of_a_publication_is_raised(
         await add_worker(runtime, "second", fail)
         runtime.start()
         await runtime.publish_message(Task("0.2"), NEWS)
-        with pytest.raises(ExceptionGroup) as caught:
+        with loop.raises_failures() as caught:
             await runtime.stop_when_idle()
         assert [str(e) for e in caught.value.exceptions] == [
             "first cannot 0.2",
@@ -431,7 +430,7 @@ async def test_the_failure_of_an_intervention_on_publish_is_raised(
         await add_worker(runtime, "worker", log)
         runtime.start()
         await runtime.publish_message(Task("0"), NEWS)
-        with loop.fail_after(10), pytest.raises(ExceptionGroup) as caught:
+        with loop.fail_after(10), loop.raises_failures() as caught:
             await runtime.stop_when_idle()
     assert [str(error) for error in caught.value.exceptions] == ["not this one"]
     assert log.begun == []
@@ -558,7 +557,7 @@ async def test_a_failing_factory_does_not_keep_a_publication_from_the_others(log
         await add_worker(runtime, "worker", log)
         runtime.start()
         await runtime.publish_message(Task("0"), NEWS)
-        with pytest.raises(ExceptionGroup) as caught:
+        with loop.raises_failures() as caught:
             await runtime.stop_when_idle()
     assert [type(error) for error in caught.value.exceptions] == [OSError]
     assert log.ended == ["0"]
@@ -777,7 +776,7 @@ async def test_a_failing_publication_leaves_requests_alone(
         with loop.fail_after(10):
             answers = await send_all(runtime, AgentId("worker", "default"), ["1", "2", "3"])
         assert answers == {"1": "1", "2": "2", "3": "3"}
-        with pytest.raises(ExceptionGroup, match="unhandled"):
+        with loop.raises_failures():
             await runtime.stop_when_idle()
         runtime.start()  # raised once, and then it is over
         await runtime.stop_when_idle()
@@ -1052,7 +1051,7 @@ async def test_an_error_that_is_no_exception_and_has_no_text_reaches_the_sender_
         with caplog.at_level(logging.INFO, "autogen_core.events"):
             await runtime.publish_message(Task("0"), NEWS)
             # Not swallowed, though exceptions are ignored: this is none.
-            with pytest.raises(BaseExceptionGroup) as group:
+            with loop.raises_failures() as group:
                 await runtime.stop_when_idle()
         assert group.value.exceptions == (error,)
     (failure,) = [str(r.msg) for r in caplog.records if "HandlerException" in str(r.msg)]

@@ -567,10 +567,10 @@ async def test_a_failed_publication_is_not_kept_alive_once_it_was_reported(
         references = [weakref.ref(message)]
         await runtime.publish_message(message, NEWS)
         del message
-        try:
+        with loop.raises_failures() as caught:
             await runtime.stop_when_idle()
-        except ExceptionGroup as group:
-            references += [weakref.ref(exc) for exc in group.exceptions]
+        references += [weakref.ref(exc) for exc in caught.value.exceptions]
+        caught.value = None
         assert len(references) == 3
         await wait_all_tasks_blocked()
         assert all(map(is_gone, references))

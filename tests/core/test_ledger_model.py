@@ -19,7 +19,6 @@ from random import Random
 from typing import Any, Final, Literal
 
 import pytest
-import trio
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trio_agents import (
@@ -65,14 +64,17 @@ class Oops(Exception):
     """What the programs raise."""
 
 
-EXPECTED: Final = (
-    Oops,
-    DeadlockError,
-    loop.MessageCancelled,
-    MessageDroppedException,
-    Overloaded,
-    UndeliverableException,
-)
+def expected() -> tuple[type[BaseException], ...]:
+    """What a program may meet."""
+    return (
+        Oops,
+        DeadlockError,
+        loop.MessageCancelled,
+        MessageDroppedException,
+        Overloaded,
+        UndeliverableException,
+        ExceptionGroup,
+    )
 
 
 # --- programs
@@ -373,7 +375,7 @@ class World:
                         async with loop.open_nursery() as nursery:
                             for recipient in (act.agent, act.other):
                                 nursery.start_soon(self._send_from, agent, message, act, recipient)
-            except (*EXPECTED, ExceptionGroup):
+            except expected():
                 if not message.job.careful:
                     raise
 
@@ -458,14 +460,6 @@ class Intervene(DefaultInterventionHandler):
         return message
 
 
-class LedgerInstrument(trio.abc.Instrument):
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._world.check_ledger()
-
-
 class Run:
     """One program, while it runs."""
 
@@ -478,13 +472,12 @@ class Run:
 
     async def main(self) -> None:
         program, world = self.program, self.world
-        instrument = LedgerInstrument(world)
         runtime = world.runtime = SingleThreadedAgentRuntime(
             intervention_handlers=[Intervene(world)] if program.intervene else [],
             max_pending=program.max_pending,
             overflow=program.overflow,
         )
-        trio.lowlevel.add_instrument(instrument)
+        loop.call_after_each_step(world.check_ledger)
         with loop.fail_after(1e9):  # a program that hangs ends here, because the clock jumps
             async with loop.open_nursery() as nursery:
                 failing = program.leave == "error"
@@ -507,7 +500,6 @@ class Run:
                 # Whoever submits later waits for a next start: that is not for this test.
                 nursery.cancel_scope.cancel()
         world.check_ledger()
-        trio.lowlevel.remove_instrument(instrument)
         check_idle(runtime)
         self._check_totals()
 
@@ -550,7 +542,7 @@ class Run:
             await self.world.runtime.add_subscription(subscription)
             self.subscriptions.append(subscription.id)
 
-    async def _take(self, step: Step, nursery: trio.Nursery) -> None:
+    async def _take(self, step: Step, nursery: Any) -> None:
         runtime = self.world.runtime
         token = None if step.token is None else self.tokens[step.token]
         match step.kind:
@@ -596,7 +588,7 @@ class Run:
     ) -> None:
         if self.world.is_leaving:
             return
-        with scope, suppress(*EXPECTED, ExceptionGroup):
+        with scope, suppress(*expected()):
             await self.world.send(self.world.submit(step.job), step.agent, token)
 
     async def _publish(

@@ -74,7 +74,7 @@ class Outcome:
     async def run(self, call: Callable[[], Awaitable[Any]]) -> None:
         try:
             self.value = await call()
-        except Exception as exc:
+        except (Exception, loop.MessageCancelled) as exc:
             self.error = exc
         self.done = True
 

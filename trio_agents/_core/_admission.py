@@ -146,6 +146,7 @@ class Admission:
                 self._workers.submit(envelope)
             else:
                 self._gate.intake.put(envelope)
+                self._ledger.look()
 
         if door is None or inside or door.is_open:
             enter()

@@ -88,16 +88,17 @@ class Gate:
             RuntimeError: the runtime was started meanwhile, or its block was left.
         """
         while True:
-            await self._ledger.wait_until(lambda: not self.is_held)
+            # It is taken in the same step of the loop, so several who wait keep the order.
+            await self._ledger.wait_until(self._may_pass_one)
             self.check_by_hand()
-            envelope = await self.intake.take()
-            if envelope is None:
-                self.check_by_hand()
-            elif self.is_held:
-                self.intake.put_back(envelope)
-            else:
+            envelope = self.intake.take()
+            if envelope is not None:
                 self._workers.submit(envelope)
                 return
+
+    def _may_pass_one(self) -> bool:
+        over = self.ending or self.state is not State.STOPPED
+        return over or not (self.is_held or self.intake.is_empty())
 
     def cancel_running(self, reason: str) -> None:
         """Cancel the handlers, and the tokens that work outside of our event loop may know."""
@@ -125,7 +126,6 @@ class Gate:
     def open(self) -> None:
         """Let messages through, if nothing speaks against it; first those that have waited."""
         if self.state is State.STARTED and not self._holds:
-            self.intake.end()
             for envelope in self.intake.drain():
                 self._workers.submit(envelope)
             self.flowing = True

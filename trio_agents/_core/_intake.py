@@ -23,43 +23,30 @@ class Intake:
     """A memory channel of envelopes, first in, first out."""
 
     def __init__(self, loop: EventLoop) -> None:
-        self._loop = loop
         self._send, self._receive = loop.open_memory_channel()
+        self._waiting = 0
 
     def put(self, envelope: Envelope) -> None:
         """Keep one more envelope. It never waits."""
         self._send.send_nowait(envelope)
+        self._waiting += 1
 
-    async def take(self) -> Envelope | None:
-        """Wait for the next envelope that nobody has cancelled meanwhile; None after `end`."""
-        while True:
-            try:
-                envelope: Envelope = await self._receive.receive()
-            except self._loop.EndOfChannel:
-                return None
+    def is_empty(self) -> bool:
+        """Whether nothing is here, or only what may have been cancelled meanwhile."""
+        return not self._waiting
+
+    def take(self) -> Envelope | None:
+        """Take out the next envelope that nobody has cancelled meanwhile, if there is one."""
+        while self._waiting:
+            self._waiting -= 1
+            envelope: Envelope = self._receive.receive_nowait()
             if envelope.stage is not SETTLED:
                 return envelope
-
-    def put_back(self, envelope: Envelope) -> None:
-        """Keep an envelope that was taken, before all others."""
-        for waiting in (envelope, *self.drain()):
-            self.put(waiting)
-
-    def end(self) -> None:
-        """Have nobody wait in `take` any more. What is here stays."""
-        waiting = self.drain()
-        self._send.close()
-        self._send, self._receive = self._loop.open_memory_channel()
-        for envelope in waiting:
-            self.put(envelope)
+        return None
 
     def drain(self) -> list[Envelope]:
-        """Take out everything that is there."""
+        """Take out everything that is here."""
         drained: list[Envelope] = []
-        while True:
-            try:
-                envelope = self._receive.receive_nowait()
-            except self._loop.WouldBlock:
-                return drained
-            if envelope.stage is not SETTLED:
-                drained.append(envelope)
+        while (envelope := self.take()) is not None:
+            drained.append(envelope)
+        return drained

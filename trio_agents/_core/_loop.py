@@ -46,14 +46,12 @@ class SendChannel(Protocol):
     """The end of a memory channel that values go into."""
 
     def send_nowait(self, value: Any, /) -> None: ...
-    def close(self) -> None: ...
 
 
 class ReceiveChannel(Protocol):
     """The end of a memory channel that values come out of."""
 
     def receive_nowait(self) -> Any: ...
-    async def receive(self) -> Any: ...
 
 
 class Reply(Protocol):
@@ -94,10 +92,6 @@ class EventLoop(Protocol):
     MessageCancelled: ClassVar[type[BaseException]]
     # What a publication's handler may raise and be ignored; anything else means the program.
     Ignorable: ClassVar[tuple[type[BaseException], ...]]
-    # What `receive` raises when the sending end is closed and there is nothing left.
-    EndOfChannel: ClassVar[type[Exception]]
-    # What `receive_nowait` raises when there is nothing to receive.
-    WouldBlock: ClassVar[type[Exception]]
 
     def open_nursery(self) -> AbstractAsyncContextManager[Any]: ...
     def open_memory_channel(self) -> tuple[SendChannel, ReceiveChannel]:

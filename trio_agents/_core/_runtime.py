@@ -242,9 +242,9 @@ class Runtime:
         self._gate.ending = True
         self._gate.flowing = False
         self._workers.halt()
-        self._gate.intake.end()
         self._gate.fail_queued(LEFT)
         self._gate.cancel_running(reason)
+        self._ledger.look()
 
     def _check_place(self) -> None:
         """Refuse a call from another event loop than the one that the runtime runs on.
@@ -282,6 +282,7 @@ class Runtime:
         if self._nursery is not None:
             self._workers.open(self._nursery)
         self._gate.open()
+        self._ledger.look()
 
     def _need_nursery(self, call: str) -> None:
         """See to it that there is a nursery, or will be when others have had their turn.

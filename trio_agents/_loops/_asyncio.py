@@ -13,12 +13,14 @@ import asyncio
 import contextlib
 import math
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, ClassVar
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
@@ -121,21 +123,20 @@ class HandlerScope:
 class Channel:
     """Both ends of a memory object stream, which it closes when nobody holds it any more."""
 
-    __slots__ = ("_receive", "_send", "receive", "receive_nowait", "send_nowait")
+    __slots__ = ("__weakref__", "receive_nowait", "send_nowait")
 
     def __init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[Any](math.inf)
-        self.send_nowait = self._send.send_nowait
-        self.receive_nowait = self._receive.receive_nowait
-        self.receive = self._receive.receive
+        send, receive = anyio.create_memory_object_stream[Any](math.inf)
+        self.send_nowait = send.send_nowait
+        self.receive_nowait = receive.receive_nowait
+        # Not `__del__`: in a cycle of garbage the streams' own, which warn, might come before it.
+        weakref.finalize(self, close_both, send, receive).atexit = False
 
-    def close(self) -> None:
-        """Close the sending end."""
-        self._send.close()
 
-    def __del__(self) -> None:
-        self._send.close()
-        self._receive.close()
+def close_both(send: MemoryObjectSendStream[Any], receive: MemoryObjectReceiveStream[Any]) -> None:
+    """Close both ends of a stream."""
+    send.close()
+    receive.close()
 
 
 class Nursery:
@@ -183,13 +184,11 @@ class AsyncioLoop:
 
     Cancelled: ClassVar[type[BaseException]] = asyncio.CancelledError
     CancelScope = anyio.CancelScope
-    EndOfChannel: ClassVar[type[Exception]] = anyio.EndOfStream
     Event = anyio.Event
     HandlerScope = HandlerScope
     Ignorable: ClassVar[tuple[type[BaseException], ...]] = (Exception, asyncio.CancelledError)
     MessageCancelled: ClassVar[type[BaseException]] = MessageCancelled
     Reply = AsyncioReply
-    WouldBlock: ClassVar[type[Exception]] = anyio.WouldBlock
 
     here = staticmethod(asyncio._get_running_loop)
     open_nursery = Nursery

@@ -40,7 +40,8 @@ class SingleThreadedAgentRuntime(Runtime):
         self._hands += 1
         try:
             self._need_nursery("process_next()")
-            await self._is_open.wait()
+            if self._block is None:
+                await self._is_open.wait()
             await super().process_next()
         finally:
             self._hands -= 1
@@ -81,7 +82,7 @@ class SingleThreadedAgentRuntime(Runtime):
             try:
                 await self._ledger.wait_until(self._is_at_rest)
             except BaseException as exc:  # raised again
-                if not self._crashes:
+                if not self._crashes and not self._is_at_rest():
                     self._warn(f"the event loop ended it ({type(exc).__name__})")
                 raise
             finally:

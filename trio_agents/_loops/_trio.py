@@ -91,12 +91,10 @@ class TrioLoop:
     Cancelled: ClassVar[type[BaseException]] = trio.Cancelled
     CancelScope = trio.CancelScope
     HandlerScope = trio.CancelScope
-    EndOfChannel: ClassVar[type[Exception]] = trio.EndOfChannel
     Event = trio.Event
     Ignorable: ClassVar[tuple[type[BaseException], ...]] = (Exception,)
     MessageCancelled: ClassVar[type[BaseException]] = MessageCancelled
     Reply = TrioReply
-    WouldBlock: ClassVar[type[Exception]] = trio.WouldBlock
 
     @staticmethod
     def open_nursery() -> Any:
