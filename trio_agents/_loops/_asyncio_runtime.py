@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import warnings
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 from .._core._gate import State
 from .._core._runtime import Runtime, RuntimeOptions, bare, running
-from ._asyncio import AsyncioLoop
-
-if TYPE_CHECKING:
-    from .._sansio._identifiers import AgentId
+from ._asyncio import AsyncioLoop, AsyncioReply
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
 
@@ -77,19 +74,36 @@ class SingleThreadedAgentRuntime(Runtime):
         if previous is not None and not previous.done():
             await asyncio.wait([previous])
         errors: list[BaseException] = []
+        left: list[str] = []
         async with self._own_nursery(errors):
             self._is_open.set()
             try:
-                await self._ledger.wait_until(self._is_at_rest)
-            except BaseException as exc:  # raised again
-                if not self._crashes and not self._is_at_rest():
-                    self._warn(f"the event loop ended it ({type(exc).__name__})")
-                raise
+                while not self._is_at_rest():
+                    await self._wait_until_at_rest(left)
             finally:
                 self._owner = None
         if errors:
             self._gate.close(State.STOPPED)
+            if left:
+                warn_of_left(*left)
             raise bare(errors[0])
+
+    async def _wait_until_at_rest(self, left: list[str]) -> None:
+        reply = AsyncioReply()
+
+        def look() -> bool:
+            if self._is_at_rest():
+                reply.set()
+            return False
+
+        def give_up() -> bool:
+            # The loop is ending. Now all is still there that its tasks are at work on: when they
+            # run next, they will find that they have been cancelled too.
+            left.append(self._describe_left())
+            return True
+
+        with self._ledger.watch(look):
+            await reply.wait(give_up)
 
     def _is_at_rest(self) -> bool:
         return self._gate.state is State.STOPPED and self._gate.nothing_runs() and not self._hands
@@ -105,22 +119,25 @@ class SingleThreadedAgentRuntime(Runtime):
     def _lost_loop(self) -> bool:
         return isinstance(self._place, asyncio.AbstractEventLoop) and self._place.is_closed()
 
-    def _warn(self, why: str) -> None:
-        busy = ", ".join(str(id) for id in self._busy()) or "none"
-        warnings.warn(
-            f"{self!r} was started and never stopped: {why}. Unfinished messages: "
-            f"{self._ledger.pending}, of the agents: {busy}. Call stop() or stop_when_idle(), or "
-            "use `async with`",
-            RuntimeWarning,
-            stacklevel=2,
+    def _describe_left(self) -> str:
+        busy = [str(a.id) for a in self._activations.values() if a.running or a.queued]
+        return (
+            f"{self!r} was started and never stopped, and its event loop has ended. Unfinished "
+            f"messages: {self._ledger.pending}, of the agents: {', '.join(busy) or 'none'}"
         )
-
-    def _busy(self) -> list[AgentId]:
-        return [a.id for a in self._activations.values() if a.running or a.queued]
 
     def __del__(self) -> None:
         if self.__dict__.get("_place") is not None and self._lost_loop():
-            self._warn("its event loop was closed")
+            warn_of_left(self._describe_left())
+
+
+def warn_of_left(left: str) -> None:
+    """Warn of a runtime that its program has forgotten."""
+    warnings.warn(
+        f"{left}. Call stop() or stop_when_idle(), or use `async with`",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 def open_runtime(

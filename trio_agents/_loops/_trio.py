@@ -158,7 +158,7 @@ class TrioLoop:
 def is_misplaced(error: BaseException) -> bool:
     """Whether *error* is asyncio's, or trio's, about a wait for something of asyncio's."""
     if isinstance(error, TypeError):
-        return "trio got unexpected" in str(error) and "asyncio" in str(error)
+        return "unrecognized yield message" in str(error)
     return isinstance(error, RuntimeError) and str(error) == "no running event loop"
 
 

@@ -1,0 +1,708 @@
+"""What asyncio programs rely on, beside what the tests of both loops show."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import threading
+import warnings
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import anyio
+import pytest
+import trio
+
+import trio_agents
+import trio_agents.asyncio.exceptions
+import trio_agents.asyncio.logging
+from trio_agents.asyncio import (
+    AgentId,
+    BaseAgent,
+    CancellationToken,
+    MessageContext,
+    SingleThreadedAgentRuntime,
+    TopicId,
+    TypeSubscription,
+    open_runtime,
+)
+from trio_agents.asyncio.exceptions import MessageCancelled, UndeliverableException
+
+from . import loop
+from .loop import MockClock, wait_all_tasks_blocked
+
+pytestmark = pytest.mark.only_on("asyncio", "what asyncio programs rely on")
+
+A = AgentId("actor", "a")
+B = AgentId("actor", "b")
+NEWS = TopicId("news", "a")
+
+Act = Callable[["Actor", MessageContext], Awaitable[Any]]
+
+
+class Actor(BaseAgent):
+    """Does what the message says."""
+
+    def __init__(self) -> None:
+        super().__init__("an actor")
+
+    async def on_message_impl(self, message: Act, ctx: MessageContext) -> Any:
+        return await message(self, ctx)
+
+
+async def tell(agent: Actor, ctx: MessageContext) -> str:
+    return f"I am {agent.id}"
+
+
+async def new_runtime(**options: Any) -> SingleThreadedAgentRuntime:
+    runtime = SingleThreadedAgentRuntime(**options)
+    await add_actors(runtime)
+    return runtime
+
+
+async def add_actors(runtime: SingleThreadedAgentRuntime) -> None:
+    await Actor.register(runtime, "actor", Actor)
+    await runtime.add_subscription(TypeSubscription("news", "actor"))
+
+
+# --- names
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (trio_agents.asyncio, trio_agents),
+        (trio_agents.asyncio.exceptions, trio_agents.exceptions),
+        (trio_agents.asyncio.logging, trio_agents.logging),
+    ],
+)
+def test_the_facade_has_the_names_of_the_one_on_trio(ours: Any, theirs: Any) -> None:
+    assert ours.__all__ == theirs.__all__
+    different = {name for name in ours.__all__ if getattr(ours, name) is not getattr(theirs, name)}
+    assert different <= {"SingleThreadedAgentRuntime", "open_runtime", "MessageCancelled"}
+    for name in different:
+        assert getattr(ours, name).__module__ == ours.__name__
+
+
+def test_the_two_runtimes_have_the_same_public_methods() -> None:
+    def methods(cls: type) -> dict[str, inspect.Signature]:
+        return {
+            name: inspect.signature(member)
+            for name, member in inspect.getmembers(cls, inspect.isfunction)
+            if not name.startswith("_")
+        }
+
+    assert methods(SingleThreadedAgentRuntime) == methods(trio_agents.SingleThreadedAgentRuntime)
+
+
+# --- a life without a block
+
+
+# ST-12, ASY-02
+async def test_start_needs_no_block_and_stop_leaves_no_task() -> None:
+    runtime = await new_runtime()
+    tasks = asyncio.all_tasks()
+    runtime.start()
+    assert runtime.is_started()
+    assert await runtime.send_message(tell, A) == "I am actor/a"
+    await runtime.stop()
+    assert asyncio.all_tasks() == tasks
+
+
+async def test_what_was_sent_before_start_is_handled_first() -> None:
+    runtime = await new_runtime()
+    log: list[int] = []
+
+    def note(number: int) -> Act:
+        async def act(agent: Actor, ctx: MessageContext) -> None:
+            log.append(number)
+
+        return act
+
+    early = asyncio.create_task(runtime.send_message(note(0), A))
+    await wait_all_tasks_blocked()
+    assert log == []
+    runtime.start()
+    await runtime.send_message(note(1), A)
+    await early
+    await runtime.stop_when_idle()
+    assert log == [0, 1]
+
+
+async def test_a_stop_that_is_under_way_before_the_first_message_waits_for_it() -> None:
+    """As AutoGen's teams do: start, a task that stops when idle, and only then a message."""
+    runtime = await new_runtime()
+    runtime.start()
+    stopping = asyncio.create_task(runtime.stop_when_idle())
+    assert await runtime.send_message(tell, A) == "I am actor/a"
+    await stopping
+    assert not runtime.is_started()
+
+
+def test_a_stopped_runtime_may_be_used_in_the_next_event_loop() -> None:
+    runtime = SingleThreadedAgentRuntime()
+
+    async def first() -> None:
+        await add_actors(runtime)
+        runtime.start()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+        await runtime.stop_when_idle()
+        await runtime.publish_message(tell, NEWS)  # for the next start
+
+    async def second() -> None:
+        runtime.start()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+        await runtime.stop_when_idle()
+        await runtime.close()
+
+    loop.run(first)
+    loop.run(second)
+    assert runtime.statistics().handled == 3
+
+
+async def test_a_start_right_after_a_stop_that_was_given_up_goes_on() -> None:
+    go = asyncio.Event()
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+
+    runtime = await new_runtime()
+    runtime.start()
+    waiting = asyncio.create_task(runtime.send_message(wait, A))
+    await wait_all_tasks_blocked()
+    stopping = asyncio.create_task(runtime.stop())
+    await wait_all_tasks_blocked()
+    stopping.cancel()
+    await asyncio.wait([stopping])
+    runtime.start()
+    assert await runtime.send_message(tell, B) == "I am actor/b"
+    go.set()
+    await waiting
+    await runtime.stop_when_idle()
+
+
+async def test_the_block_works_too() -> None:
+    async with await new_runtime() as runtime:
+        runtime.start()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+    assert not runtime.is_started()
+
+
+async def test_process_next_needs_neither_start_nor_block() -> None:
+    runtime = await new_runtime()
+    await runtime.publish_message(tell, NEWS)
+    await runtime.process_next()
+    await wait_all_tasks_blocked()
+    assert runtime.statistics().handled == 1
+    assert len(asyncio.all_tasks()) == 1
+
+
+def test_start_without_a_running_loop_says_what_to_do() -> None:
+    runtime = SingleThreadedAgentRuntime()
+    with pytest.raises(RuntimeError, match="needs a running event loop: call it from a coroutine"):
+        runtime.start()
+    assert not runtime.is_started()
+
+
+def test_a_loop_that_ends_under_a_started_runtime_cancels_what_runs_under_a_warning() -> None:
+    cancelled: list[str] = []
+
+    async def hang(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        finally:
+            cancelled.append(str(agent.id))
+
+    async def main() -> None:
+        runtime = await new_runtime()
+        runtime.start()
+        await runtime.publish_message(hang, NEWS)
+        await wait_all_tasks_blocked()
+
+    with pytest.warns(RuntimeWarning, match=r"never stopped.*Unfinished messages: 1.*actor/a"):
+        loop.run(main)
+    assert cancelled == ["actor/a"]
+
+
+def test_a_loop_that_is_closed_under_a_started_runtime_leaves_a_warning_and_an_error() -> None:
+    runtime = SingleThreadedAgentRuntime()
+
+    async def main() -> None:
+        await add_actors(runtime)
+        runtime.start()
+        await runtime.send_message(tell, A)
+
+    forsaken = asyncio.new_event_loop()
+    forsaken.run_until_complete(main())
+    tasks = asyncio.all_tasks(forsaken)
+    forsaken.close()
+
+    async def again() -> None:
+        with pytest.raises(RuntimeError, match="closed since: stop a runtime before its loop ends"):
+            await runtime.send_message(tell, A)
+        with pytest.raises(RuntimeError, match="make a new one now"):
+            runtime.start()
+
+    loop.run(again)
+    for task in tasks:  # or asyncio would warn of them
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+    with pytest.warns(RuntimeWarning, match="its event loop has ended"):
+        runtime.__del__()
+    runtime._place = None  # it has warned
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's own, about what was never awaited
+        tasks.clear()
+        gc.collect()
+
+
+# --- how a sender is cancelled
+
+
+async def hang_noting(log: list[Any], cleanup: float = 0) -> None:
+    try:
+        await loop.sleep_forever()
+    except asyncio.CancelledError:
+        log.append("cancelled")
+        await asyncio.sleep(cleanup)
+        log.append(asyncio.get_running_loop().time())
+        raise
+
+
+def hanging(log: list[Any], cleanup: float = 0) -> Act:
+    return lambda agent, ctx: hang_noting(log, cleanup)
+
+
+# CT-07, ASY-04
+@pytest.mark.parametrize("how", ["cancel", "timeout", "wait_for", "anyio"])
+async def test_a_cancelled_sender_resumes_when_the_handler_has_cleaned_up(
+    autojump_clock: MockClock, how: str
+) -> None:
+    log: list[Any] = []
+    message = hanging(log, cleanup=5)
+    now = asyncio.get_running_loop().time
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        if how == "cancel":
+            task = asyncio.create_task(runtime.send_message(message, A))
+            await asyncio.sleep(1)
+            task.cancel("enough")
+            with pytest.raises(asyncio.CancelledError, match="enough"):
+                await task
+        elif how == "timeout":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await runtime.send_message(message, A)
+        elif how == "wait_for":
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(runtime.send_message(message, A), 1)
+        else:
+            with anyio.move_on_after(1):
+                await runtime.send_message(message, A)
+        assert now() == 6
+    assert log == ["cancelled", 6.0]
+
+
+async def test_a_cancelled_sender_of_a_queued_message_resumes_at_once() -> None:
+    runtime = await new_runtime()
+    task = asyncio.create_task(runtime.send_message(tell, A))
+    await wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    statistics = runtime.statistics()
+    assert (statistics.cancelled, statistics.pending) == (1, 0)
+
+
+async def test_a_handler_that_survives_the_sender_s_cancellation_does_not_undo_it() -> None:
+    async def survive(agent: Actor, ctx: MessageContext) -> str:
+        try:
+            await loop.sleep_forever()
+        except asyncio.CancelledError:
+            return "survived"
+        raise AssertionError
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        task = asyncio.create_task(runtime.send_message(survive, A))
+        await wait_all_tasks_blocked()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert runtime.statistics().handled == 1
+
+
+async def test_a_cancellation_that_comes_with_the_reply_is_not_lost() -> None:
+    go = asyncio.Event()
+
+    async def wait(agent: Actor, ctx: MessageContext) -> str:
+        await go.wait()
+        task.cancel()  # the reply is on its way before the sender can run
+        return "done"
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        task = asyncio.create_task(runtime.send_message(wait, A))
+        await wait_all_tasks_blocked()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+# ASY-06
+async def test_a_task_group_cancels_the_handlers_of_its_other_sends() -> None:
+    log: list[Any] = []
+
+    async def fail(agent: Actor, ctx: MessageContext) -> None:
+        raise ZeroDivisionError
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(runtime.send_message(hanging(log), A))
+                group.create_task(runtime.send_message(fail, B))
+        assert caught.group_contains(ZeroDivisionError)
+        assert log[0] == "cancelled"
+        assert runtime.statistics().pending == 0
+
+
+# ASY-06
+async def test_gather_gives_replies_in_the_order_of_the_sends() -> None:
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        sends = [runtime.send_message(tell, AgentId("actor", str(n))) for n in range(50)]
+        assert await asyncio.gather(*sends) == [f"I am actor/{n}" for n in range(50)]
+
+
+async def test_a_cancelled_gather_cancels_every_handler() -> None:
+    log: list[Any] = []
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        gathering = asyncio.gather(*(runtime.send_message(hanging(log), A) for _ in range(5)))
+        await wait_all_tasks_blocked()
+        gathering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gathering
+        await runtime.stop_when_idle()
+    assert log.count("cancelled") == 5
+
+
+# --- how a handler is cancelled
+
+
+# CT-07
+async def test_a_token_gives_the_sender_a_cancelled_error_and_leaves_its_task_alone() -> None:
+    log: list[Any] = []
+    token = CancellationToken()
+
+    async def send() -> str:
+        with pytest.raises(MessageCancelled) as caught:
+            await runtime.send_message(hanging(log), A, cancellation_token=token)
+        assert isinstance(caught.value, asyncio.CancelledError)
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+        return "went on"
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        task = asyncio.create_task(send())
+        await wait_all_tasks_blocked()
+        token.cancel()
+        assert await task == "went on"
+    assert log[0] == "cancelled"
+
+
+# CT-07
+async def test_cleanup_that_waits_is_not_cancelled_again(autojump_clock: MockClock) -> None:
+    log: list[str] = []
+
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        finally:
+            for number in range(3):
+                await asyncio.sleep(1)
+                log.append(f"step {number}")
+            log.append(await agent.send_message(tell, B))
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        token = CancellationToken()
+        asyncio.get_running_loop().call_later(1, token.cancel)
+        with pytest.raises(MessageCancelled):
+            await runtime.send_message(act, A, cancellation_token=token)
+    assert log == ["step 0", "step 1", "step 2", "I am actor/b"]
+
+
+# CT-07
+async def test_a_handler_that_survives_its_token_answers(autojump_clock: MockClock) -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> str:
+        try:
+            await loop.sleep_forever()
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+        return "cancelled, but here is an answer"
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        token = CancellationToken()
+        asyncio.get_running_loop().call_later(1, token.cancel)
+        reply = await runtime.send_message(act, A, cancellation_token=token)
+        assert reply == "cancelled, but here is an answer"
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+
+
+# ST-13
+async def test_a_stop_whose_deadline_has_passed_cancels_a_survivor_again(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[float] = []
+    now = asyncio.get_running_loop().time
+
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        for _ in range(2):
+            try:
+                await loop.sleep_forever()
+            except asyncio.CancelledError:
+                log.append(now())
+
+    runtime = await new_runtime()
+    runtime.start()
+    token = CancellationToken()
+    task = asyncio.create_task(runtime.send_message(act, A, cancellation_token=token))
+    await asyncio.sleep(1)
+    token.cancel()
+    await asyncio.sleep(1)
+    await runtime.stop(deadline=now() + 5)
+    assert log == [1, 7]
+    await task
+
+
+async def test_a_handler_s_task_that_somebody_else_cancels_disturbs_no_other_message() -> None:
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        tasks.append(asyncio.current_task())
+        await loop.sleep_forever()
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        sending = asyncio.create_task(runtime.send_message(act, A))
+        await wait_all_tasks_blocked()
+        (task,) = tasks
+        assert task is not None
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+        assert runtime.statistics().pending == 0
+
+
+async def test_a_cancellation_that_a_handler_leaves_behind_is_not_for_the_next_message() -> None:
+    async def cancel_oneself(agent: Actor, ctx: MessageContext) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "done"
+
+    async def wait(agent: Actor, ctx: MessageContext) -> str:
+        await asyncio.sleep(0)
+        return "waited"
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        for _ in range(3):
+            assert await runtime.send_message(cancel_oneself, A) == "done"
+            assert await runtime.send_message(wait, A) == "waited"
+
+
+# EX-07
+async def test_a_handler_that_raises_a_cancelled_error_fails_its_sender_alone() -> None:
+    error = asyncio.CancelledError("mine")
+
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        raise error
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await runtime.send_message(act, A)
+        assert caught.value is error
+        await runtime.publish_message(act, NEWS)
+        await runtime.stop_when_idle()
+        assert runtime.statistics().failed == 2
+
+
+# --- tokens
+
+
+# CT-05, ASY-05
+async def test_a_token_cancels_a_linked_future_from_another_thread() -> None:
+    token = CancellationToken()
+    future = token.link_future(asyncio.get_running_loop().create_future())
+    await asyncio.to_thread(token.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await future
+
+
+# CT-05
+async def test_a_future_that_is_done_is_linked_no_more() -> None:
+    token = CancellationToken()
+    for _ in range(100):
+        future = token.link_future(asyncio.get_running_loop().create_future())
+        future.set_result(None)
+        await asyncio.sleep(0)
+    assert not token._links
+
+
+# --- failures
+
+
+# ST-06, GAP-08
+async def test_the_first_failure_is_raised_as_itself_and_all_can_be_found() -> None:
+    async def fail(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            raise KeyError("cause")
+        except KeyError as cause:
+            raise ZeroDivisionError(agent.id.key) from cause
+
+    runtime = await new_runtime(ignore_unhandled_exceptions=False)
+    runtime.start()
+    for key in "ab":
+        await runtime.publish_message(fail, TopicId("news", key))
+    with pytest.raises(ZeroDivisionError, match="a") as caught:
+        await runtime.stop_when_idle()
+    group = caught.value.__cause__
+    assert isinstance(group, ExceptionGroup)
+    assert [str(error) for error in group.exceptions] == ["a", "b"]
+    assert group.exceptions[0] is caught.value
+    assert isinstance(group.__cause__, KeyError)
+    await runtime.close()  # raised once
+
+
+async def test_a_system_exit_in_a_publication_s_handler_ends_the_program() -> None:
+    async def leave(agent: Actor, ctx: MessageContext) -> None:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        runtime = await new_runtime()
+        runtime.start()
+        await runtime.publish_message(leave, NEWS)
+        await runtime.stop_when_idle()
+
+    def run() -> None:
+        with asyncio.Runner() as runner, pytest.raises(SystemExit) as caught:
+            runner.run(main())
+        codes.append(caught.value.code)
+
+    codes: list[Any] = []
+    thread = threading.Thread(target=run)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    assert codes == [3]
+
+
+# --- wrong doors
+
+
+async def test_code_for_trio_in_a_handler_is_told_which_door_to_use() -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        await trio.sleep(1)
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        with pytest.raises(RuntimeError) as caught:
+            await runtime.send_message(act, A)
+    assert "runs on asyncio" in caught.value.__notes__[0]
+    assert "trio_agents.portal" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("what", ["sleep", "future"])
+def test_code_for_asyncio_in_a_handler_on_trio_is_told_which_door_to_use(what: str) -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        if what == "sleep":
+            await asyncio.sleep(1)
+        else:
+            await future
+
+    async def main() -> None:
+        async with trio_agents.open_runtime() as runtime:
+            await Actor.register(runtime, "actor", Actor)
+            with pytest.raises((RuntimeError, TypeError)) as caught:
+                await runtime.send_message(act, A)
+        assert "runs on trio" in caught.value.__notes__[0]
+        assert "trio_agents.asyncio" in caught.value.__notes__[0]
+
+    other = asyncio.new_event_loop()
+    future = other.create_future()
+    with loop.on("trio"):
+        loop.run(main)
+    other.close()
+
+
+@pytest.mark.parametrize("call", ["send", "publish", "start", "stop"])
+async def test_a_call_from_another_thread_is_refused_and_names_the_portal(call: str) -> None:
+    async def use() -> None:
+        if call == "send":
+            await runtime.send_message(tell, A)
+        elif call == "publish":
+            await runtime.publish_message(tell, NEWS)
+        elif call == "start":
+            runtime.start()
+        else:
+            await runtime.stop()
+
+    def elsewhere() -> None:
+        with pytest.raises(RuntimeError, match=r"another event loop.*trio_agents\.portal"):
+            asyncio.run(use())
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        await asyncio.to_thread(elsewhere)
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+        assert runtime.statistics().accepted == 1
+
+
+def test_a_call_from_trio_is_refused_and_names_the_portal() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await add_actors(runtime)
+
+            def elsewhere() -> None:
+                with pytest.raises(RuntimeError, match="portal"):
+                    trio.run(runtime.send_message, tell, A)
+
+            await asyncio.to_thread(elsewhere)
+
+    loop.run(main)
+
+
+# --- uvloop
+
+
+def test_it_runs_on_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop does not exist for this platform")
+
+    async def main() -> None:
+        log: list[Any] = []
+        async with open_runtime() as runtime:
+            await add_actors(runtime)
+            assert await runtime.send_message(tell, A) == "I am actor/a"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.01):
+                    await runtime.send_message(hanging(log), A)
+        assert log[0] == "cancelled"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+async def test_a_send_after_the_block_was_left_fails() -> None:
+    runtime = await new_runtime()
+    async with runtime:
+        runtime.start()
+    with pytest.raises(UndeliverableException, match="block was left"):
+        await runtime.send_message(tell, A)
