@@ -84,7 +84,7 @@ class SingleThreadedAgentRuntime(Runtime):
                 self._owner = None
         if errors:
             self._gate.close(State.STOPPED)
-            if left:
+            if left and not self._crashes:
                 warn_of_left(*left)
             raise bare(errors[0])
 
