@@ -1,15 +1,17 @@
 """The command line: ``trio-agents``.
 
 Nothing else of the package imports this module, or click; and this one imports the demo, and with
-it rich, only to run it.
+it rich, and what migrates programs, only to run it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
@@ -17,10 +19,13 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from ._demo._app import Job, Result
+    from ._migrate._plan import Plan
 
 __all__ = ["main"]
 
 FAILED: Final = 1  # 2 is click's, for wrong usage
+UNWRITTEN: Final = 1
+UNREADABLE: Final = 3
 INTERRUPTED: Final = 128 + signal.SIGINT
 
 
@@ -28,6 +33,131 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 @click.version_option(__version__, prog_name="trio-agents")
 def cli() -> None:
     """Agents on trio: AutoGen Core's agent runtime on structured concurrency."""
+
+
+@cli.command(options_metavar="[OPTIONS]")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", type=click.Path(exists=True))
+@click.option("-w", "--write", "--yes", "write", is_flag=True, help="Write without asking.")
+@click.option("--diff", is_flag=True, help="Show what would change, and write nothing.")
+@click.option("--check", is_flag=True, help="Name the files that would change, and write nothing.")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="GLOB",
+    help="Pass over files and folders whose name or path matches GLOB. May be given repeatedly.",
+)
+@click.option(
+    "--mixed",
+    is_flag=True,
+    help="Change imports also where AgentChat or AutoGen's extensions are imported.",
+)
+def migrate(
+    paths: tuple[str, ...],
+    write: bool,
+    diff: bool,
+    check: bool,
+    exclude: tuple[str, ...],
+    mixed: bool,
+) -> None:
+    """Move programs written for autogen_core to trio_agents.asyncio.
+
+    Imports of autogen_core and its modules become imports of trio_agents.asyncio and its modules,
+    and nothing else of a file changes. Each PATH is a Python file or a notebook, or a folder that
+    is searched to any depth, without hidden folders, virtual environments and links.
+
+    A diff goes to standard output. What has to be decided by you goes to standard error, each place
+    with what to do. Then you are asked whether to write.
+
+    Exit status: 0 done, or nothing to do; 1 something would change and was not written (--diff,
+    --check, or your answer); 2 wrong usage; 3 a file could not be read, understood or written;
+    130 after Ctrl-C.
+    """
+    if write and (diff or check):
+        raise click.UsageError("--write writes, and --diff and --check do not: give one of them.")
+    from ._migrate._plan import make_plan
+    from ._migrate._target import BrokenTarget, InstalledTarget
+
+    try:
+        plan = make_plan(paths, InstalledTarget(), exclude=exclude, mixed=mixed)
+        _show(plan, names_only=check and not diff)
+        may_write = write or (bool(plan.changes) and not (diff or check) and _may_write(plan))
+    except BrokenTarget as exc:
+        raise click.ClickException(str(exc)) from exc
+    except KeyboardInterrupt:
+        _tell("\nInterrupted. Nothing was written.")
+        sys.exit(INTERRUPTED)
+    if may_write and plan.changes:
+        _apply(plan)
+    if plan.failures:
+        sys.exit(UNREADABLE)
+    if plan.changes and not may_write:
+        sys.exit(UNWRITTEN)
+
+
+def _show(plan: Plan, *, names_only: bool) -> None:
+    """Show what would change, what is left to the user, and what could not be read."""
+    styles = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+    color = _takes_color(sys.stdout)
+    for change in plan.changes:
+        if names_only:
+            _print(f"{change.path}\n")
+            continue
+        for line in change.diff():
+            style = next((style for start, style in styles.items() if line.startswith(start)), None)
+            _print(_styled(line, style) if color else line)
+    sys.stdout.flush()  # or the rest would come before it where both go to one place
+    color = _takes_color(sys.stderr)
+    for group, says in plan.grouped():
+        for place, code in group:
+            _tell(f"{_styled(place, 'bold') if color else place}: {code}")
+        _tell(textwrap.fill(says, 92, initial_indent="    ", subsequent_indent="    "))
+    for path, why in plan.failures:
+        _tell_skipped(path, why)
+    changes, places = len(plan.changes), len(plan.findings)
+    _tell(
+        f"{_count(changes, 'file')} to change, {_count(places, 'place')} for you to decide, "
+        f"{len(plan.failures)} skipped."
+    )
+
+
+def _may_write(plan: Plan) -> bool:
+    # click.confirm, in some versions, writes a part of its prompt to standard output.
+    _echo(f"Change {_count(len(plan.changes), 'file')}? [y/N]: ", sys.stderr)
+    if not (answer := sys.stdin.readline()):
+        _tell("\nNobody answered, so nothing was written. --write writes without asking.")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _apply(plan: Plan) -> None:
+    from ._migrate._files import Unusable
+
+    written = 0
+    for change in plan.changes:
+        try:
+            change.apply()
+            written += 1
+        except Unusable as exc:
+            plan.failures.append((change.path, str(exc)))
+            _tell_skipped(change.path, str(exc))
+    _tell(f"Changed {_count(written, 'file')}.")
+
+
+def _tell_skipped(path: str, why: str) -> None:
+    _tell(f"Skipped {path}: {why}{'' if why.endswith(('.', '?', '!')) else '.'}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _takes_color(stream: TextIO) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def _styled(text: str, style: str | None) -> str:
+    body = text.rstrip("\r\n")
+    codes = {"bold": "1", "red": "31", "green": "32", "cyan": "36"}
+    return f"\x1b[{codes[style]}m{body}\x1b[0m{text[len(body) :]}" if style else text
 
 
 @cli.group()
@@ -203,9 +333,17 @@ def _write(path: str, text: str) -> list[str]:
 
 
 def _print(text: str) -> None:
+    _echo(text, sys.stdout)
+
+
+def _tell(line: str) -> None:
+    _echo(f"{line}\n", sys.stderr)
+
+
+def _echo(text: str, stream: TextIO) -> None:
     # Whatever the terminal's encoding is, a document may have other characters.
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(text.encode(encoding, "replace").decode(encoding), nl=False)
+    encoding = stream.encoding or "utf-8"
+    click.echo(text.encode(encoding, "replace").decode(encoding), file=stream, nl=False)
 
 
 def main() -> None:
