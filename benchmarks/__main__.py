@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Final
 
-from ._imports import measure_import
+from ._imports import PACKAGES, measure_import
 from ._report import Line, page, terminal_table, write_page
 from ._sample import WARM_UP, Sample
 from ._scenarios import BY_NAME, SCENARIOS, SYSTEMS, Scenario
@@ -77,7 +77,9 @@ class Run:
         worker = self._workers.get(system)
         if worker is None or system in line.failed:
             return None
-        if scenario.name not in worker.scenarios and not scenario.in_parent:
+        if scenario.in_parent and system not in PACKAGES:
+            return None
+        if not scenario.in_parent and scenario.name not in worker.scenarios:
             return None
         count = scenario.count_for(system, quick=self._quick)
         try:

@@ -16,11 +16,12 @@ from time import perf_counter
 from typing import Final
 
 from ._sample import Sample
-from ._scenarios import AUTOGEN, FLOOR, OURS, PYKKA
+from ._scenarios import ASYNCIO, AUTOGEN, FLOOR, OURS, PYKKA
 from ._worker import ROOT, WorkerFailed
 
 PACKAGES: Final[Mapping[str, str]] = {
     OURS: "trio_agents",
+    ASYNCIO: "trio_agents.asyncio",
     AUTOGEN: "autogen_core",
     PYKKA: "pykka",
     FLOOR: "trio",

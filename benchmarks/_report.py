@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +18,9 @@ from statistics import median
 from typing import Final
 
 from ._sample import Sample
-from ._scenarios import AUTOGEN, FLOOR, OURS, SYSTEMS, Scenario
+from ._scenarios import ASYNCIO, AUTOGEN, FLOOR, INTEROP, OURS, PORTAL, SYSTEMS, Scenario
 
-DISTRIBUTIONS: Final = ("trio", "autogen-core", "pykka", "opentelemetry-sdk")
+DISTRIBUTIONS: Final = ("trio", "anyio", "autogen-core", "pykka", "opentelemetry-sdk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +67,7 @@ class Verdict:
 
 def verdicts(line: Line) -> Iterator[Verdict]:
     scenario = line.scenario
-    against_autogen = line.ratios(AUTOGEN, OURS)
-    for kind, least in (("goal", scenario.goal), ("done", scenario.done)):
-        if least is not None:
-            met = median(against_autogen) >= least if against_autogen else None
-            yield Verdict(kind, f">= {least:g}x", met)
+    yield from goal_verdicts(line, OURS)
     if scenario.floor is not None:
         against_floor = line.ratios(OURS, FLOOR)
         met = median(against_floor) <= scenario.floor if against_floor else None
@@ -83,8 +79,20 @@ def verdicts(line: Line) -> Iterator[Verdict]:
         yield Verdict("limit", wanted, met)
 
 
-def _verdict_cell(line: Line, *kinds: str) -> str:
-    return ", ".join(str(verdict) for verdict in verdicts(line) if verdict.kind in kinds) or "-"
+def goal_verdicts(line: Line, system: str) -> Iterator[Verdict]:
+    """Whether *system* is as much faster than AutoGen Core as it is to be."""
+    goal = line.scenario.goals.get(system)
+    if goal is None:
+        return
+    ratios = line.ratios(AUTOGEN, system)
+    for kind, least in (("goal", goal.aim), ("done", goal.done)):
+        if least is not None:
+            met = median(ratios) >= least if ratios else None
+            yield Verdict(kind, f">= {least:g}x", met)
+
+
+def _cell(verdicts: Iterable[Verdict], *kinds: str) -> str:
+    return ", ".join(str(verdict) for verdict in verdicts if verdict.kind in kinds) or "-"
 
 
 def _figures(lines: Sequence[Line], systems: Sequence[str]) -> list[list[str]]:
@@ -110,13 +118,29 @@ def _comparisons(lines: Sequence[Line]) -> list[list[str]]:
         [
             line.scenario.title,
             line.ratio_cell(AUTOGEN, OURS),
-            _verdict_cell(line, "goal"),
-            _verdict_cell(line, "done"),
+            _cell(verdicts(line), "goal"),
+            _cell(verdicts(line), "done"),
             line.ratio_cell(OURS, FLOOR),
-            _verdict_cell(line, "floor", "limit"),
+            _cell(verdicts(line), "floor", "limit"),
         ]
         for line in lines
     )
+    return rows
+
+
+def _doors(lines: Sequence[Line]) -> list[list[str]]:
+    """The same for callers on asyncio: AutoGen Core against each of their doors."""
+    rows = [["scenario", "trio_agents.asyncio", "goal", "done line"]]
+    rows[0] += ["AutoGenRuntime", "done line", "portal", "done line"]
+    for line in lines:
+        row = [line.scenario.title]
+        for system in (ASYNCIO, INTEROP, PORTAL):
+            row.append(line.ratio_cell(AUTOGEN, system))
+            if system == ASYNCIO:
+                row.append(_cell(goal_verdicts(line, system), "goal"))
+            row.append(_cell(goal_verdicts(line, system), "done"))
+        if any(cell != "-" for cell in row[1:]):
+            rows.append(row)
     return rows
 
 
@@ -138,7 +162,8 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def terminal_table(lines: Sequence[Line], systems: Sequence[str]) -> str:
     """What the command prints: the figures, then the comparisons and the goals."""
-    return f"{_plain(_figures(lines, systems))}\n\n{_plain(_comparisons(lines))}"
+    tables = (_figures(lines, systems), _comparisons(lines), _doors(lines))
+    return "\n\n".join(map(_plain, tables))
 
 
 def _version(distribution: str) -> str:
@@ -193,7 +218,7 @@ task per agent, with no runtime around it. To measure it on your own machine, ru
 checkout:
 
 ```text
-python -m benchmarks              # some six minutes; prints the tables and writes this page
+python -m benchmarks              # some ten minutes; prints the tables and writes this page
 python -m benchmarks --quick      # half a minute, for a first look; writes nothing
 python -m benchmarks --scenario sequential publish --peers ours,autogen
 ```
@@ -211,6 +236,15 @@ Ratios are taken within each round; shown are their median and their spread. Abs
 on the machine, ratios much less so.
 
 {comparisons}
+
+### For callers on asyncio
+
+How many times as fast as AutoGen Core each of their doors is: the same program with its imports
+replaced (`trio_agents.asyncio`), the same program with AutoGen's own classes (`AutoGenRuntime` of
+`trio_agents.interop.autogen`), and callers on asyncio of agents that run on trio in another thread
+(`trio_agents.portal`).
+
+{doors}
 
 ## What the scenarios do
 
@@ -257,6 +291,7 @@ def page(lines: Sequence[Line], systems: Sequence[str], *, rounds: int, warm_up:
         rounds=rounds,
         figures=_markdown(_figures(lines, systems)),
         comparisons=_markdown(_comparisons(lines)),
+        doors=_markdown(_doors(lines)),
         scenarios="\n".join(scenarios),
         warm_up=warm_up,
         memory_rounds=memory_rounds,

@@ -548,6 +548,24 @@ async def test_an_exception_is_not_kept_alive() -> None:
         assert is_gone(reference)
 
 
+async def test_a_token_is_free_as_soon_as_its_message_is_handled() -> None:
+    async with open_runtime() as runtime:
+        await register(runtime, "one")
+        gc.collect()
+        gc.disable()  # a cycle would keep it until the next collection
+        try:
+            references = []
+            for _ in range(5):
+                token = CancellationToken()
+                references.append(weakref.ref(token))
+                await runtime.send_message(give_id, AgentId("one", "a"), cancellation_token=token)
+                del token
+            await wait_all_tasks_blocked()
+            assert [reference() for reference in references] == [None] * 5
+        finally:
+            gc.enable()
+
+
 async def test_a_failed_publication_is_not_kept_alive_once_it_was_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

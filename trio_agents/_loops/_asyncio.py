@@ -48,6 +48,7 @@ class AsyncioReply(asyncio.Future[None]):
 
     def set(self) -> None:
         """End the wait."""
+        self._abandon = None  # it refers to the message, and that to us
         if not self.done():
             try:
                 self.set_result(None)
@@ -63,10 +64,10 @@ class AsyncioReply(asyncio.Future[None]):
 
     def cancel(self, msg: Any = None) -> bool:
         """The waiting task is being cancelled: say that it need not see to that itself."""
-        if self.interrupted or self._abandon is None:
+        if self.interrupted:
             return True
         self._interruption = () if msg is None else (msg,)
-        if not self.done() and self._abandon():
+        if self._abandon is not None and self._abandon():
             # Giving up may have called `set`: then the task raises it by itself, all the same.
             return super().cancel(msg)
         self.interrupted = True

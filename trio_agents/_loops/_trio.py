@@ -46,6 +46,7 @@ class TrioReply:
 
     def __init__(self) -> None:
         self._task: Task | None = None
+        self._abandon: Callable[[], bool] | None = None
         self._is_set = False
         self._raise_cancel: RaiseCancelT | None = None
 
@@ -55,6 +56,7 @@ class TrioReply:
         if self._task is not None:
             reschedule(self._task)
             self._task = None
+        self._abandon = None  # it refers to the message, and that to us
 
     def wait(self, abandon: Callable[[], bool]) -> Coroutine[Any, Any, Any]:
         """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once.
@@ -70,6 +72,7 @@ class TrioReply:
     def _abort(self, raise_cancel: RaiseCancelT) -> Abort:
         # Giving up settles the message, which calls `set`: it must not find us here.
         task, self._task = self._task, None
+        assert self._abandon is not None
         if self._abandon():
             return Abort.SUCCEEDED
         self._task = task
