@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Unpack
 
 from .._core._gate import State
@@ -31,6 +31,7 @@ class SingleThreadedAgentRuntime(Runtime):
         self._owner: asyncio.Task[None] | None = None  # of the nursery, if no block owns it
         self._last_owner: asyncio.Task[None] | None = None  # it may still have to end
         self._is_open = asyncio.Event()
+        self._news: AsyncioReply | None = None  # where the owner waits
         self._hands = 0  # how many calls of process_next are under way
 
     async def process_next(self) -> None:
@@ -42,12 +43,15 @@ class SingleThreadedAgentRuntime(Runtime):
             await super().process_next()
         finally:
             self._hands -= 1
-            self._ledger.look()
+            self._tell_owner()
 
     process_next.__doc__ = Runtime.process_next.__doc__
 
     async def _stop(self, deadline: float) -> None:
-        await super()._stop(deadline)
+        try:
+            await super()._stop(deadline)
+        finally:
+            self._tell_owner()
         if self._last_owner is not None:
             # Nothing of a stopped runtime is left in the event loop.
             await asyncio.wait([self._last_owner])
@@ -89,7 +93,7 @@ class SingleThreadedAgentRuntime(Runtime):
             raise bare(errors[0])
 
     async def _wait_until_at_rest(self, left: list[str]) -> None:
-        reply = AsyncioReply()
+        reply = self._news = AsyncioReply()
 
         def look() -> bool:
             if self._is_at_rest():
@@ -102,8 +106,15 @@ class SingleThreadedAgentRuntime(Runtime):
             left.append(self._describe_left())
             return True
 
-        with self._ledger.watch(look):
+        # Whoever watches is told of every message: not before the runtime has been stopped.
+        is_started = self._gate.state is State.STARTED
+        with nullcontext() if is_started else self._ledger.watch(look):
             await reply.wait(give_up)
+
+    def _tell_owner(self) -> None:
+        """Have the owner look again whether it is still needed."""
+        if self._news is not None:
+            self._news.set()
 
     def _is_at_rest(self) -> bool:
         return self._gate.state is State.STOPPED and self._gate.nothing_runs() and not self._hands
