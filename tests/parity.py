@@ -25,7 +25,7 @@ SHOWN: Final = 3  # tests per row on the page
 GROUP: Final = re.compile(r"\[([A-Z]+)\] (.+)")
 ROW: Final = re.compile(r"([A-Z]+)-\d\d (.+)")
 ID: Final = re.compile(
-    r"\b(?:CON|ID|AG|RG|CL|AP|CX|RT|ST|SUB|MSG|CT|IV|EX|TEL|LOG|PKG)-\d\d\b(?!-)"
+    r"\b(?:CON|ID|AG|RG|CL|AP|CX|RT|ST|SUB|MSG|CT|IV|EX|TEL|LOG|PKG|ASY)-\d\d\b(?!-)"
 )
 
 HEAD: Final = """\

@@ -21,7 +21,10 @@ from trio_agents.asyncio import (
     AgentId,
     BaseAgent,
     CancellationToken,
+    ClosureAgent,
+    ClosureContext,
     MessageContext,
+    MessageHandlerContext,
     SingleThreadedAgentRuntime,
     TopicId,
     TypeSubscription,
@@ -603,6 +606,109 @@ async def test_a_system_exit_in_a_publication_s_handler_ends_the_program() -> No
     thread.start()
     await asyncio.to_thread(thread.join)
     assert codes == [3]
+
+
+# --- what handlers use
+
+
+# ASY-01, ASY-09
+async def test_each_message_is_at_work_in_a_task_and_a_failing_one_disturbs_no_other(
+    autojump_clock: MockClock,
+) -> None:
+    ended: list[float] = []
+    now = asyncio.get_running_loop().time
+
+    def sleep(seconds: float) -> Act:
+        async def act(agent: Actor, ctx: MessageContext) -> None:
+            await asyncio.sleep(seconds)
+            if seconds == 2:
+                raise ZeroDivisionError
+            ended.append(now())
+
+        return act
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        for seconds in (3, 2, 1):
+            await runtime.publish_message(sleep(seconds), NEWS)
+        await runtime.stop_when_idle()
+        assert runtime.statistics().failed == 1
+    assert ended == [1, 3]
+
+
+# ASY-07
+async def test_a_closure_puts_what_it_hears_into_an_asyncio_queue() -> None:
+    queue: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hear(agent: ClosureContext, message: str, ctx: MessageContext) -> None:
+        await queue.put(message)
+
+    runtime = SingleThreadedAgentRuntime()
+    await ClosureAgent.register_closure(
+        runtime, "ear", hear, subscriptions=lambda: [TypeSubscription("news", "ear")]
+    )
+    runtime.start()
+    await runtime.publish_message("heard", NEWS)
+    assert await queue.get() == "heard"
+    await runtime.stop()
+
+
+# ASY-08
+async def test_a_task_that_waits_for_an_event_of_a_handler_stops_the_runtime() -> None:
+    done = asyncio.Event()
+
+    async def finish(agent: Actor, ctx: MessageContext) -> None:
+        done.set()
+
+    async def stop() -> None:
+        await done.wait()
+        await runtime.stop()
+
+    runtime = await new_runtime()
+    runtime.start()
+    stopping = asyncio.create_task(stop())
+    await runtime.publish_message(finish, NEWS)
+    await stopping
+    assert not runtime.is_started()
+
+
+# ASY-10
+@pytest.mark.parametrize("how", ["ensure_future", "task group", "thread", "anyio"])
+async def test_a_handler_may_use_what_asyncio_offers(how: str) -> None:
+    async def call() -> str:
+        await asyncio.sleep(0)
+        return "called"
+
+    async def act(agent: Actor, ctx: MessageContext) -> str:
+        if how == "ensure_future":
+            return await ctx.cancellation_token.link_future(asyncio.ensure_future(call()))
+        if how == "task group":
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(call())
+            return task.result()
+        if how == "thread":
+            return await asyncio.to_thread(lambda: "called")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+        with anyio.CancelScope(shield=True):
+            return await call()
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        assert await runtime.send_message(act, A) == "called"
+
+
+# ASY-14
+async def test_a_task_that_a_handler_starts_knows_whose_it_is() -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> AgentId:
+        async def look() -> AgentId:
+            return MessageHandlerContext.agent_id()
+
+        return await asyncio.create_task(look())
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        assert await runtime.send_message(act, A) == A
 
 
 # --- wrong doors
