@@ -27,6 +27,7 @@ LAYERS: Final[dict[str, frozenset[str]]] = {
     "_loops": frozenset({"_sansio", "_agents", "_core"}),
     **dict.fromkeys(COMPONENTS, BELOW_COMPONENTS | COMPONENTS),
     "ext": BELOW_COMPONENTS | COMPONENTS,
+    "interop": BELOW_COMPONENTS,
     "testing": BELOW_COMPONENTS | COMPONENTS | {"ext"},
 }
 SHARED: Final = {"_version"}  # a value without imports, open to every layer
@@ -34,6 +35,7 @@ SHARED: Final = {"_version"}  # a value without imports, open to every layer
 # Each is imported when it is first needed, or only by the command line.
 ON_DEMAND: Final = {
     "asyncio",
+    "autogen_core",
     "cattrs",
     "click",
     "google.protobuf",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._sansio._cancellation import CancellationToken
 from .._sansio._errors import Overloaded, UnknownAgentType
+from .._sansio._foreign import type_name
 from .._sansio._identifiers import AgentId
 from ._envelope import (
     CANCELLED,
@@ -70,7 +71,7 @@ class Admission:
         """
         if not isinstance(recipient, AgentId):
             raise TypeError(
-                f"recipient must be an AgentId, not {type(recipient).__name__}: "
+                f"recipient must be an AgentId, not {type_name(recipient)}: "
                 'AgentId("type", "key"), or AgentId.from_str("type/key")'
             )
         try:
@@ -89,10 +90,10 @@ class Admission:
     ) -> None:
         """See to what few messages have, before anything has happened to this one."""
         if envelope.sender is not None and not isinstance(envelope.sender, AgentId):
-            raise TypeError(f"sender must be an AgentId, not {type(envelope.sender).__name__}")
+            raise TypeError(f"sender must be an AgentId, not {type_name(envelope.sender)}")
         if token is not None and not isinstance(token, CancellationToken):
             raise TypeError(
-                f"cancellation_token must be a CancellationToken, not {type(token).__name__}"
+                f"cancellation_token must be a CancellationToken, not {type_name(token)}"
             )
         if message_id is not None and not isinstance(message_id, str):
             raise TypeError(f"message_id must be a str, not {type(message_id).__name__}")

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .._sansio._foreign import check_not_autogens
 from .._sansio._intervention import DropMessage, InterventionHandler
 from ._calls import close_unawaited, is_awaitable
 
@@ -80,6 +81,9 @@ class Interceptors:
                 )
             elif answer is DropMessage or isinstance(answer, DropMessage):
                 return DropMessage
+            elif isinstance(answer, type):
+                check_not_autogens(answer, f"intervention handler {type(handler).__name__} gave")
+                message = answer
             else:
                 message = answer
         return message

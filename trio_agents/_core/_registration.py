@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from .._sansio._errors import UnknownAgentType
+from .._sansio._foreign import check_not_autogens
 from .._sansio._identifiers import AgentId, AgentType
 from .._sansio._options import Overflow
 
@@ -94,6 +95,7 @@ class Registration:
                 f"the factory of agent type {self.type!r} was to make {_name(self.expected_class)} "
                 f"and made {_name(type(agent))} for {id}"
             )
+        check_not_autogens(agent, f"what the factory of agent type {self.type!r} made, a")
         missing = [
             name
             for name in AGENT_METHODS

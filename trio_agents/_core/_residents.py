@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._sansio._contexts import current_frame
 from .._sansio._errors import StateError
+from .._sansio._foreign import type_name
 from .._sansio._identifiers import AgentId
 from ._calls import call_user
 from ._envelope import SETTLED, Envelope, Errand, Farewell, Look
@@ -54,7 +55,7 @@ class Residents:
             DeadlockError: it is being made by the caller.
         """
         if not isinstance(id, AgentId):
-            raise TypeError(f"expected an AgentId, not {type(id).__name__}")
+            raise TypeError(f"expected an AgentId, not {type_name(id)}")
         frame = current_frame.get()
         parent = frame if isinstance(frame, Envelope) else None
         while True:
@@ -133,16 +134,18 @@ class Residents:
         farewell = Farewell(activation, parent=parent, reply=reply)
         if not self._workers.are_open:
             await self._pipeline.close_agent(farewell, activation)
-        else:
-            self._workers.submit(farewell)
-            error = begin_waiting(farewell, activation)
-            if error is not None:
-                farewell.give_up()
-                raise error
-            try:
-                await reply.wait(lambda: farewell.give_up())
-            finally:
-                end_waiting(farewell)
+            if farewell.error is not None:
+                raise farewell.error
+            return
+        self._workers.submit(farewell)
+        error = begin_waiting(farewell, activation)
+        if error is not None:
+            farewell.give_up()
+            raise error
+        try:
+            await reply.wait(lambda: farewell.give_up())
+        finally:
+            end_waiting(farewell)
         if farewell.error is not None:
             raise farewell.error
         reply.raise_if_cancelled()

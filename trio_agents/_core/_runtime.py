@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypedDict, TypeVar, Unpa
 from .._sansio._abc import Agent, Subscription
 from .._sansio._cancellation import CancellationToken
 from .._sansio._contexts import current_frame
+from .._sansio._foreign import check_not_autogens, type_name
 from .._sansio._identifiers import AgentId, AgentMetadata, AgentType, TopicId
 from .._sansio._intervention import InterventionHandler
 from .._sansio._options import AgentOptions, Overflow
@@ -106,6 +107,7 @@ class Runtime:
         strict: bool = False,
     ) -> None:
         for handler in intervention_handlers or ():
+            check_not_autogens(handler, "intervention handler")
             if not isinstance(handler, InterventionHandler):
                 raise TypeError(
                     "an intervention handler has on_send, on_publish and on_response (derive from "
@@ -571,7 +573,7 @@ class Runtime:
             DeadlockError: the publisher would have waited for room for ever.
         """
         if not isinstance(topic_id, TopicId):
-            raise TypeError(f"topic_id must be a TopicId, not {type(topic_id).__name__}")
+            raise TypeError(f"topic_id must be a TopicId, not {type_name(topic_id)}")
         if self._here() != self._place:
             self._check_place()
         parent = current_frame.get()
@@ -642,9 +644,10 @@ class Runtime:
             RuntimeError: the agent belongs to another id or runtime.
         """
         if not isinstance(agent_id, AgentId):
-            raise TypeError(f"agent_id must be an AgentId, not {type(agent_id).__name__}")
+            raise TypeError(f"agent_id must be an AgentId, not {type_name(agent_id)}")
         if not callable(getattr(agent_instance, "on_message", None)):
-            raise TypeError(f"expected an Agent, not {type(agent_instance).__name__}")
+            raise TypeError(f"expected an Agent, not {type_name(agent_instance)}")
+        check_not_autogens(agent_instance, "agent")
         self._pipeline.registry.add_instance(agent_instance, agent_id)
         try:
             await agent_instance.bind_id_and_runtime(id=agent_id, runtime=self)

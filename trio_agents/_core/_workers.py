@@ -73,7 +73,9 @@ class Workers:
         self._ledger = ledger
         self._carry = carry
         self._send, self._receive = loop.open_memory_channel()
-        self._queued = 0  # how many are in the channel
+        # What is queued while nothing else is needs no channel: it is here, and before it.
+        self._first: Envelope | None = None
+        self._queued = 0  # how many there are, with it
         # What goes before the queue: the deliveries of publications whose turn has come, and before
         # them messages out of mailboxes. These were in the queue before anything that is there now,
         # and those had been taken from it before.
@@ -132,7 +134,10 @@ class Workers:
 
     def submit(self, envelope: Envelope) -> None:
         """Put an envelope at the end of the queue."""
-        self._send.send_nowait(envelope)
+        if self._queued:
+            self._send.send_nowait(envelope)
+        else:
+            self._first = envelope
         self._queued += 1
         if not self._scouts:
             self._wake()
@@ -153,9 +158,17 @@ class Workers:
         self._released.clear()
         self._front.clear()
         while self._queued:
-            self._queued -= 1
-            drained.append(self._receive.receive_nowait())
+            drained.append(self._take())
         return drained
+
+    def _take(self) -> Any:
+        """Take out the first of what is queued."""
+        self._queued -= 1
+        first = self._first
+        if first is None:
+            return self._receive.receive_nowait()
+        self._first = None
+        return first
 
     def _wake(self) -> None:
         if self._resting:
@@ -171,7 +184,7 @@ class Workers:
         front = self._front
         ledger = self._ledger
         carry = self._carry
-        receive_nowait = self._receive.receive_nowait
+        take = self._take
         envelope: Envelope
         streak = 0
         self._scouts -= 1
@@ -186,8 +199,7 @@ class Workers:
                     elif front and streak < MAX_STREAK:
                         envelope = front.popleft()
                     elif self._queued and streak < MAX_STREAK:
-                        self._queued -= 1
-                        envelope = receive_nowait()
+                        envelope = take()
                     else:
                         if streak == MAX_STREAK and not self.is_empty and not self._scouts:
                             self._wake()

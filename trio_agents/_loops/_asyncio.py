@@ -42,24 +42,27 @@ class AsyncioReply(asyncio.Future[None]):
     has been seen to.
     """
 
-    _abandon: Callable[[], bool] | None = None
-    _interruption: tuple[object, ...] | None = None
-    interrupted = False
+    __slots__ = ("_abandon", "_interruption", "interrupted")
+
+    _abandon: Callable[[], bool] | None
+    _interruption: tuple[object, ...] | None
+    interrupted: bool
 
     def set(self) -> None:
         """End the wait."""
         self._abandon = None  # it refers to the message, and that to us
-        if not self.done():
-            try:
-                self.set_result(None)
-            except RuntimeError:
-                # The waiter's loop has been closed under it: nobody waits any more.
-                if not self.get_loop().is_closed():
-                    raise
+        try:
+            self.set_result(None)
+        except (asyncio.InvalidStateError, RuntimeError):
+            # Its task was cancelled; or its loop has been closed, and nobody waits any more.
+            if not self.done() and not self.get_loop().is_closed():
+                raise
 
     def wait(self, abandon: Callable[[], bool]) -> Awaitable[None]:
         """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once."""
         self._abandon = abandon
+        self._interruption = None
+        self.interrupted = False
         return self
 
     def cancel(self, msg: Any = None) -> bool:

@@ -15,6 +15,7 @@ import re
 from typing import Final, TypedDict, final
 
 from ._errors import InvalidIdentifier
+from ._foreign import type_name
 
 __all__ = ["AgentId", "AgentMetadata", "AgentType", "TopicId"]
 
@@ -37,7 +38,7 @@ def _plain(text: object, what: str) -> str:
     if type(text) is str:
         return text
     if not isinstance(text, str):
-        raise InvalidIdentifier(f"{what} must be a str, not {type(text).__name__}")
+        raise InvalidIdentifier(f"{what} must be a str, not {type_name(text)}")
     # A member of an enum of strings stands for its value, but formats as its name.
     return str.__str__(text)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from ._abc import Subscription
+from ._foreign import type_name
 from ._identifiers import AgentId, TopicId
 
 __all__ = ["RoutingTable"]
@@ -85,7 +86,7 @@ def _map(subscription: Subscription, topic_id: TopicId) -> AgentId:
     if not isinstance(id, AgentId):
         raise TypeError(
             f"{type(subscription).__name__}.map_to_agent must return an AgentId for {topic_id}, "
-            f"not {type(id).__name__}"
+            f"not {type_name(id)}"
         )
     return id
 

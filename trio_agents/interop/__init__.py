@@ -1,0 +1,3 @@
+"""Runtimes that speak other libraries' own types. Each module needs an optional dependency."""
+
+__all__: list[str] = []
