@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import inspect
+import signal
+import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
@@ -784,6 +787,68 @@ def test_a_call_from_trio_is_refused_and_names_the_portal() -> None:
             await asyncio.to_thread(elsewhere)
 
     loop.run(main)
+
+
+# RT-13
+@pytest.mark.parametrize("block", [True, False])
+def test_ctrl_c_cancels_what_runs_and_leaves_as_one_keyboard_interrupt(block: bool) -> None:
+    log: list[Any] = []
+
+    async def main() -> None:
+        runtime = await new_runtime()
+        async with runtime if block else contextlib.nullcontext():
+            runtime.start()
+            await runtime.publish_message(hanging(log), NEWS)
+            await wait_all_tasks_blocked()
+            signal.raise_signal(signal.SIGINT)
+            await loop.sleep_forever()
+
+    with pytest.raises(KeyboardInterrupt):
+        if block:
+            loop.run(main)
+        else:
+            with pytest.warns(RuntimeWarning, match="never stopped"):
+                loop.run(main)
+    assert log[0] == "cancelled"
+
+
+# --- other ways to run tasks
+
+
+async def test_a_loop_that_ends_right_after_start_leaves_a_warning_and_no_hang() -> None:
+    runtime = await new_runtime()
+
+    def elsewhere() -> None:
+        async def main() -> None:
+            runtime.start()
+
+        with pytest.warns(RuntimeWarning, match="never stopped"):
+            asyncio.run(main())
+
+    await asyncio.to_thread(elsewhere)
+    assert not runtime.is_started()
+    runtime.start()
+    assert await runtime.send_message(tell, A) == "I am actor/a"
+    await runtime.stop()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in Python 3.12")
+async def test_it_runs_where_tasks_start_eagerly() -> None:
+    order: list[str] = []
+
+    async def note(agent: Actor, ctx: MessageContext) -> None:
+        order.append("handled")
+
+    factory: Any = asyncio.eager_task_factory  # type: ignore[attr-defined]
+    asyncio.get_running_loop().set_task_factory(factory)
+    runtime = await new_runtime()
+    runtime.start()
+    await runtime.publish_message(note, NEWS)
+    order.append("published")
+    sends = (runtime.send_message(tell, AgentId("actor", str(n))) for n in range(100))
+    assert await asyncio.gather(*sends) == [f"I am actor/{n}" for n in range(100)]
+    await runtime.stop_when_idle()
+    assert order == ["published", "handled"]
 
 
 # --- uvloop

@@ -148,6 +148,7 @@ class Nursery:
 
     def __init__(self) -> None:
         self._group = anyio.create_task_group()
+        self._is_starting = False
 
     @property
     def cancel_scope(self) -> anyio.CancelScope:
@@ -168,9 +169,15 @@ class Nursery:
 
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> None:
         """Run a function as a child task."""
-        self._group.start_soon(self._run, async_fn, *args)
+        self._is_starting = True
+        try:
+            self._group.start_soon(self._run, async_fn, *args)
+        finally:
+            self._is_starting = False
 
     async def _run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
+        if self._is_starting:  # an eager task factory: nothing is to begin inside of `start_soon`
+            await asyncio.sleep(0)
         await async_fn(*args)
         task = asyncio.current_task()
         assert task is not None

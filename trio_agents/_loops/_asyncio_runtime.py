@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Unpack
 
 from .._core._gate import State
-from .._core._runtime import Runtime, RuntimeOptions, bare, running
+from .._core._runtime import LEAVING, Runtime, RuntimeOptions, bare, running
 from ._asyncio import AsyncioLoop, AsyncioReply
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
@@ -75,10 +75,19 @@ class SingleThreadedAgentRuntime(Runtime):
 
     async def _own(self, previous: asyncio.Task[None] | None) -> None:
         """Own the nursery from `start` to the end of a stop."""
-        if previous is not None and not previous.done():
-            await asyncio.wait([previous])
         errors: list[BaseException] = []
         left: list[str] = []
+        try:
+            await asyncio.sleep(0)  # also under an eager task factory `start` returns first
+            if previous is not None and not previous.done():
+                await asyncio.wait([previous])
+        except asyncio.CancelledError:
+            left.append(self._describe_left())
+            self._owner = self._place = None
+            self._end(LEAVING)
+            self._gate.close(State.STOPPED)
+            warn_of_left(*left)
+            raise
         async with self._own_nursery(errors):
             self._is_open.set()
             try:
