@@ -206,7 +206,7 @@ async def test_process_next_needs_neither_start_nor_block() -> None:
 
 def test_start_without_a_running_loop_says_what_to_do() -> None:
     runtime = SingleThreadedAgentRuntime()
-    with pytest.raises(RuntimeError, match="needs a running event loop: call it from a coroutine"):
+    with pytest.raises(RuntimeError, match="needs a running event loop: use it in a coroutine"):
         runtime.start()
     assert not runtime.is_started()
 
@@ -501,7 +501,7 @@ async def test_a_handler_s_task_that_somebody_else_cancels_disturbs_no_other_mes
         (task,) = tasks
         assert task is not None
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError, match="the task that handled it"):
             await sending
         assert await runtime.send_message(tell, A) == "I am actor/a"
         assert runtime.statistics().pending == 0
@@ -752,41 +752,52 @@ def test_code_for_asyncio_in_a_handler_on_trio_is_told_which_door_to_use(what: s
     other.close()
 
 
-@pytest.mark.parametrize("call", ["send", "publish", "start", "stop"])
-async def test_a_call_from_another_thread_is_refused_and_names_the_portal(call: str) -> None:
-    async def use() -> None:
-        if call == "send":
-            await runtime.send_message(tell, A)
-        elif call == "publish":
-            await runtime.publish_message(tell, NEWS)
-        elif call == "start":
-            runtime.start()
-        else:
-            await runtime.stop()
+CALLS: dict[str, Callable[[SingleThreadedAgentRuntime], Awaitable[Any]]] = {
+    "send": lambda runtime: runtime.send_message(tell, A),
+    "publish": lambda runtime: runtime.publish_message(tell, NEWS),
+    "stop": lambda runtime: runtime.stop(),
+    "close": lambda runtime: runtime.close(),
+    "process_next": lambda runtime: runtime.process_next(),
+    "register": lambda runtime: runtime.register_factory("other", Actor),
+    "instance": lambda runtime: runtime.register_agent_instance(Actor(), AgentId("one", "a")),
+    "subscribe": lambda runtime: runtime.add_subscription(TypeSubscription("other", "actor")),
+    "unsubscribe": lambda runtime: runtime.remove_subscription("any"),
+    "get": lambda runtime: runtime.get(A, lazy=False),
+    "deactivate": lambda runtime: runtime.deactivate(A),
+    "save": lambda runtime: runtime.save_state(),
+    "load": lambda runtime: runtime.load_state({}),
+}
 
-    def elsewhere() -> None:
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
+async def test_a_call_from_another_thread_is_refused_and_names_the_portal(
+    call: str, elsewhere: str
+) -> None:
+    async def use() -> None:
         with pytest.raises(RuntimeError, match=r"another event loop.*trio_agents\.portal"):
-            asyncio.run(use())
+            await CALLS[call](runtime)
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        await asyncio.to_thread(elsewhere)
+        await asyncio.to_thread(asyncio.run, use()) if elsewhere == "asyncio" else None
+        await asyncio.to_thread(trio.run, use) if elsewhere == "trio" else None
+        assert runtime.is_started()
         assert await runtime.send_message(tell, A) == "I am actor/a"
         assert runtime.statistics().accepted == 1
 
 
-def test_a_call_from_trio_is_refused_and_names_the_portal() -> None:
+@pytest.mark.parametrize("package", [trio_agents, trio_agents.asyncio])
+def test_a_block_on_the_wrong_loop_is_told_which_door_to_use(package: Any) -> None:
     async def main() -> None:
-        async with open_runtime() as runtime:
-            await add_actors(runtime)
+        with pytest.raises(RuntimeError, match=r"import the runtime from trio_agents"):
+            async with package.open_runtime():
+                pass
 
-            def elsewhere() -> None:
-                with pytest.raises(RuntimeError, match="portal"):
-                    trio.run(runtime.send_message, tell, A)
-
-            await asyncio.to_thread(elsewhere)
-
-    loop.run(main)
+    if package is trio_agents:
+        asyncio.run(main())
+    else:
+        trio.run(main)
 
 
 # RT-13

@@ -132,6 +132,14 @@ class EventLoop(Protocol):
         """Add a note to an error that comes of code for another event loop."""
         ...
 
+    def check_running(self) -> None:
+        """Refuse to begin where this loop does not run.
+
+        Raises:
+            RuntimeError: it says which door to use.
+        """
+        ...
+
     def here(self) -> object:
         """What identifies the running event loop, as far as it must be told from others.
 

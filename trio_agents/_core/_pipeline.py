@@ -400,7 +400,7 @@ class Pipeline:
             raise cancelled
 
     def _settle_cancelled(self, envelope: Envelope) -> None:
-        reason = envelope.cancel_reason or "the runtime's block was left"
+        reason = envelope.cancel_reason or "the task that handled it was cancelled"
         self.settle(envelope, CANCELLED, error=self._loop.MessageCancelled(reason))
 
     def _defer(self, envelope: Envelope, activation: Activation) -> None:

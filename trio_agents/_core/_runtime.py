@@ -156,6 +156,7 @@ class Runtime:
     async def __aenter__(self: SelfT) -> SelfT:
         if self._block is not None:
             raise RuntimeError("this runtime's block has been entered already: use one at a time")
+        self._loop.check_running()
         block = self._run_block()
         await block.__aenter__()
         self._block = block
@@ -380,6 +381,7 @@ class Runtime:
             RuntimeError: called by a handler, which it would wait for.
             BaseExceptionGroup: what agents raised, and failures of publications.
         """
+        self._check_place()
         self._gate.check_outside_handlers("close")
         if self._gate.state is State.STARTED:
             await self._stop(math.inf)
@@ -624,6 +626,7 @@ class Runtime:
             TypeError: the factory takes arguments, or something is of the wrong type.
             ValueError: the type is registered already, or a limit is out of range.
         """
+        self._check_place()
         agent_type = type if isinstance(type, AgentType) else AgentType(type)
         options.setdefault("overflow", self._overflow)
         registration = Registration(
@@ -643,6 +646,7 @@ class Runtime:
                 of another class.
             RuntimeError: the agent belongs to another id or runtime.
         """
+        self._check_place()
         if not isinstance(agent_id, AgentId):
             raise TypeError(f"agent_id must be an AgentId, not {type_name(agent_id)}")
         if not callable(getattr(agent_instance, "on_message", None)):
@@ -664,6 +668,8 @@ class Runtime:
             TypeError: it is not a subscription.
             ValueError: there is one like it, or of the same id, already.
         """
+        self._check_place()
+        check_not_autogens(subscription, "subscription")
         self._pipeline.routes.add(subscription)
 
     async def remove_subscription(self, id: str) -> None:
@@ -672,6 +678,7 @@ class Runtime:
         Raises:
             LookupError: there is none.
         """
+        self._check_place()
         self._pipeline.routes.remove(id)
 
     def add_message_serializer(
@@ -685,6 +692,10 @@ class Runtime:
         self._serialization.add_serializer(serializer)
 
     # --- agents
+
+    async def _ensure(self, id: AgentId) -> Agent:
+        self._check_place()
+        return await self._residents.ensure(id)
 
     @overload
     async def get(self, id: AgentId, /, *, lazy: bool = ...) -> AgentId: ...
@@ -704,7 +715,7 @@ class Runtime:
         """
         id = id_or_type if isinstance(id_or_type, AgentId) else AgentId(id_or_type, key)
         if not lazy:
-            await self._residents.ensure(id)
+            await self._ensure(id)
         return id
 
     @overload
@@ -722,7 +733,7 @@ class Runtime:
             LookupError: the agent type is unknown.
             TypeError: the agent is not of the class *type*.
         """
-        agent = await self._residents.ensure(id)
+        agent = await self._ensure(id)
         if not isinstance(agent, type):
             raise TypeError(
                 f"agent {id} is a {agent.__class__.__qualname__}, not a {type.__qualname__}"
@@ -735,7 +746,7 @@ class Runtime:
         Raises:
             LookupError: the agent type is unknown.
         """
-        return (await self._residents.ensure(agent)).metadata
+        return (await self._ensure(agent)).metadata
 
     async def agent_save_state(self, agent: AgentId) -> Mapping[str, Any]:
         """Give one agent's state, also while it handles messages. It is made if need be.
@@ -744,7 +755,7 @@ class Runtime:
             LookupError: the agent type is unknown.
             StateError: the state is not what JSON can express; the error names the path.
         """
-        state = await call_user((await self._residents.ensure(agent)).save_state)
+        state = await call_user((await self._ensure(agent)).save_state)
         return check_agent_state(agent, state)
 
     async def agent_load_state(self, agent: AgentId, state: Mapping[str, Any]) -> None:
@@ -755,7 +766,7 @@ class Runtime:
             StateError: *state* is not a mapping.
         """
         check_form(agent, state)
-        await call_user((await self._residents.ensure(agent)).load_state, state)
+        await call_user((await self._ensure(agent)).load_state, state)
 
     async def deactivate(self, agent_id: AgentId) -> None:
         """Close one agent and let go of it, when what was submitted to it before has been handled.
@@ -770,6 +781,7 @@ class Runtime:
             UndeliverableException: the runtime was stopped before; the agent stays.
             Exception: what the agent's `close` raised; it is let go of all the same.
         """
+        self._check_place()
         await self._residents.deactivate(agent_id)
 
     # --- state
@@ -786,6 +798,7 @@ class Runtime:
             RuntimeError: called by a handler, which it would wait for.
             StateError: a state is not what JSON can express; the error names agent and path.
         """
+        self._check_place()
         return await self._residents.save_state()
 
     async def load_state(self, state: Mapping[str, Any]) -> None:
@@ -800,6 +813,7 @@ class Runtime:
             BaseException: what a factory or an agent's `load_state` raised. The agents that *state*
                 names before that one have been restored, those behind it have not.
         """
+        self._check_place()
         await self._residents.load_state(state)
 
 

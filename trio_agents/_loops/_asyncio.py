@@ -134,7 +134,7 @@ class Channel:
         self.send_nowait = send.send_nowait
         self.receive_nowait = receive.receive_nowait
         # Not `__del__`: in a cycle of garbage the streams' own, which warn, might come before it.
-        weakref.finalize(self, close_both, send, receive).atexit = False
+        weakref.finalize(self, close_both, send, receive)
 
 
 def close_both(send: MemoryObjectSendStream[Any], receive: MemoryObjectReceiveStream[Any]) -> None:
@@ -209,6 +209,20 @@ class AsyncioLoop:
         """Open a memory object stream without a bound."""
         channel = Channel()
         return channel, channel
+
+    @staticmethod
+    def check_running() -> None:
+        """Refuse to begin outside of asyncio.
+
+        Raises:
+            RuntimeError: it says which door to use.
+        """
+        if asyncio._get_running_loop() is None:
+            raise RuntimeError(
+                "this runtime runs on asyncio and needs a running event loop: use it in a "
+                "coroutine, inside asyncio.run(main()) say. In a trio program import the runtime "
+                "from trio_agents"
+            )
 
     @staticmethod
     def current_time() -> float:

@@ -59,18 +59,16 @@ class SingleThreadedAgentRuntime(Runtime):
     def _need_nursery(self, call: str) -> None:
         if self._block is not None:
             super()._need_nursery(call)
-        elif self._here() is None:
-            raise RuntimeError(
-                f"{call} needs a running event loop: call it from a coroutine, "
-                "inside asyncio.run(main()) say"
-            )
-        elif self._owner is None:
+            return
+        self._loop.check_running()
+        if self._owner is None:
             self._gate.ending = False
             self._place = self._here()
             self._is_open = asyncio.Event()
             self._owner = asyncio.create_task(
                 self._own(self._last_owner), name=f"owner of {self!r}"
             )
+            self._owner.add_done_callback(note_end_of_program)
             self._last_owner = self._owner
 
     async def _own(self, previous: asyncio.Task[None] | None) -> None:
@@ -149,6 +147,15 @@ class SingleThreadedAgentRuntime(Runtime):
     def __del__(self) -> None:
         if self.__dict__.get("_place") is not None and self._lost_loop():
             warn_of_left(self._describe_left())
+
+
+def note_end_of_program(owner: asyncio.Task[None]) -> None:
+    """What ends the program has gone its way: asyncio need not tell that nobody asked for it."""
+    if not owner.cancelled() and isinstance(
+        owner._exception,  # looked at without asking for it
+        (KeyboardInterrupt, SystemExit),
+    ):
+        owner.exception()
 
 
 def warn_of_left(left: str) -> None:

@@ -141,6 +141,20 @@ class TrioLoop:
             )
 
     @staticmethod
+    def check_running() -> None:
+        """Refuse to begin outside of trio.
+
+        Raises:
+            RuntimeError: it says which door to use.
+        """
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "this runtime runs on trio, and trio does not run here: enter its block inside "
+                "trio.run(). In an asyncio program import the runtime from trio_agents.asyncio, or "
+                "reach this one through trio_agents.portal.open_portal()"
+            )
+
+    @staticmethod
     def here() -> object:
         """The thread: a trio run keeps to one, and shares it with no other."""
         return threading.get_ident()
