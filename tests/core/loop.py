@@ -198,10 +198,10 @@ class TestLoop(asyncio.SelectorEventLoop):
         of the loop. When it has found nothing new in one, the next will be the same.
         """
         ready: Any = self._ready  # type: ignore[attr-defined]
-        looks = sum(
+        only_looks = all(
             getattr(handle._callback, "__name__", "") == "_deliver_cancellation" for handle in ready
         )
-        before, self._idling = self._idling, looks if looks == len(ready) else 0
+        before, self._idling = self._idling, len(ready) if only_looks else 0
         return not ready or 0 < before == self._idling
 
 

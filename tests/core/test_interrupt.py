@@ -34,6 +34,10 @@ from trio_agents import (
     open_runtime,
 )
 
+pytestmark = pytest.mark.only_on(
+    "trio", "trio raises KeyboardInterrupt wherever the program is; asyncio cancels the main task"
+)
+
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 
 A = AgentId("actor", "a")
@@ -54,14 +58,6 @@ class Actor(BaseAgent):
 
 async def answer(agent: Actor, ctx: MessageContext) -> str:
     return "answer"
-
-
-@pytest.fixture(autouse=True)
-def _python_s_own_handler() -> Iterator[None]:
-    # A shell may have started us with SIGINT ignored; then trio leaves it so.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -117,6 +117,11 @@ class Activation:
             and not self.visitors
         )
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anything waits that handlers of this agent could hold up."""
+        return not self._is_empty or bool(self._line) or bool(self._farewells)
+
     # --- the mailbox
 
     def may_take(self, envelope: Envelope) -> bool:

@@ -47,6 +47,8 @@ def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError |
             caller.blocked = {}
         caller.blocked[envelope] = None
     envelope.noted_by = callers
+    if not any(_holds_up(caller) for caller in callers):
+        return None  # a chain that grows at this end is not walked along each time
     circle = _find_circle(envelope)
     if not circle:
         return None
@@ -64,6 +66,12 @@ def end_waiting(envelope: Envelope) -> None:
         if caller.blocked is not None:
             caller.blocked.pop(envelope, None)
     envelope.noted_by = ()
+
+
+def _holds_up(caller: Envelope) -> bool:
+    """Whether anything could wait for *caller*, which would close the circle."""
+    activation = caller.activation
+    return caller.stage is not RUNNING or activation is None or activation.is_awaited
 
 
 def _find_circle(envelope: Envelope) -> list[Envelope]:
