@@ -355,6 +355,34 @@ async def test_a_cancellation_that_comes_with_the_reply_is_not_lost() -> None:
             await task
 
 
+async def test_a_cancellation_that_comes_with_the_turn_at_the_door_takes_the_message_back() -> None:
+    go = asyncio.Event()
+    begun: list[str] = []
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+        asyncio.get_running_loop().call_soon(waiting.cancel)  # when this message has been settled
+
+    async def note(agent: Actor, ctx: MessageContext) -> None:
+        begun.append("began")
+        await loop.sleep_forever()
+
+    async with open_runtime(max_pending=1) as runtime:
+        await add_actors(runtime)
+        first = asyncio.create_task(runtime.send_message(wait, A))
+        await wait_all_tasks_blocked()
+        waiting = asyncio.create_task(runtime.send_message(note, B))
+        await wait_all_tasks_blocked()
+        assert runtime.statistics().waiting == 1
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await first
+        statistics = runtime.statistics()
+        assert (statistics.cancelled, statistics.pending) == (1, 0)
+    assert waiting.cancelled()
+
+
 # ASY-06
 async def test_a_task_group_cancels_the_handlers_of_its_other_sends() -> None:
     log: list[Any] = []
@@ -562,6 +590,19 @@ async def test_a_future_that_is_done_is_linked_no_more() -> None:
         future.set_result(None)
         await asyncio.sleep(0)
     assert not token._links
+
+
+def test_a_token_whose_loop_is_gone_may_still_be_cancelled() -> None:
+    token = CancellationToken()
+
+    async def main() -> None:
+        token.link_future(asyncio.get_running_loop().create_future())
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    thread.join()
+    token.cancel()
+    assert token.is_cancelled()
 
 
 # --- failures

@@ -110,8 +110,8 @@ class HandlerScope:
     def cancel(self, reason: str | None = None) -> None:
         """Cancel the handler that runs here."""
         self.cancel_called = True
-        if self._task is not None:
-            self._task.cancel(reason)
+        assert self._task is not None  # a settled message has let go of its scope
+        self._task.cancel(reason)
 
     def __exit__(
         self,
