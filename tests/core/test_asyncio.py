@@ -195,6 +195,19 @@ async def test_the_block_works_too() -> None:
     assert not runtime.is_started()
 
 
+async def test_a_runtime_that_was_started_without_a_block_enters_none() -> None:
+    runtime = await new_runtime()
+    runtime.start()
+    with pytest.raises(RuntimeError, match="started without a block"):
+        async with runtime:
+            pass
+    assert await runtime.send_message(tell, A) == "I am actor/a"
+    await runtime.stop()
+    async with runtime:
+        runtime.start()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+
+
 async def test_process_next_needs_neither_start_nor_block() -> None:
     runtime = await new_runtime()
     await runtime.publish_message(tell, NEWS)

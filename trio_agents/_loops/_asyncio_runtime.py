@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import warnings
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 from .._core._gate import State
 from .._core._runtime import LEAVING, Runtime, RuntimeOptions, bare, running
 from ._asyncio import AsyncioLoop, AsyncioReply
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
+
+SelfT = TypeVar("SelfT", bound="SingleThreadedAgentRuntime")
 
 
 class SingleThreadedAgentRuntime(Runtime):
@@ -33,6 +35,15 @@ class SingleThreadedAgentRuntime(Runtime):
         self._is_open = asyncio.Event()
         self._news: AsyncioReply | None = None  # where the owner waits
         self._hands = 0  # how many calls of process_next are under way
+
+    async def __aenter__(self: SelfT) -> SelfT:
+        self._check_place()
+        if self._owner is not None:
+            raise RuntimeError(
+                "this runtime was started without a block, and cannot enter one now: stop() it "
+                "first, or enter the block before start()"
+            )
+        return await super().__aenter__()
 
     async def process_next(self) -> None:
         self._hands += 1
