@@ -31,6 +31,7 @@ import trio
 from anyio.from_thread import BlockingPortal
 
 from .._core._calls import close_unawaited
+from .._core._pipeline import split_cancelled
 from .._sansio._abc import AgentRuntime
 from .._sansio._contexts import NO_FRAME, current_frame
 from ._calls import AwaitedCall, BlockingCall, Call, Postbox
@@ -405,7 +406,7 @@ class TrioThread:
                 value = await call.function(*call.args, **call.kwargs)
         # Not ours to judge: whoever waits for the call gets it, whatever it is.
         except BaseException as exc:  # noqa: ASYNC103
-            cancelled, error = split_cancelled(exc)
+            cancelled, error = split_cancelled(exc, trio.Cancelled)
         try:
             if cancelled is not None and error is None:
                 error = PortalClosedError("the portal was closed before this call had ended")
@@ -457,16 +458,3 @@ def check_runtime(given: object) -> None:
             "runtime_factory's context manager must give an AgentRuntime, "
             f"not {type(given).__name__}"
         )
-
-
-def split_cancelled(
-    error: BaseException,
-) -> tuple[BaseException | None, BaseException | None]:
-    """Part the cancellations in *error* from all the rest."""
-    if isinstance(error, trio.Cancelled):
-        return error, None
-    if not isinstance(error, BaseExceptionGroup):
-        return None, error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    cancelled, rest = group.split(trio.Cancelled)
-    return (None, group) if cancelled is None else (cancelled, rest)
