@@ -20,6 +20,7 @@ import trio
 import trio_agents
 import trio_agents.asyncio.exceptions
 import trio_agents.asyncio.logging
+from trio_agents._core import _workers
 from trio_agents.asyncio import (
     AgentId,
     BaseAgent,
@@ -566,6 +567,24 @@ async def test_a_cancellation_that_a_handler_leaves_behind_is_not_for_the_next_m
             assert await runtime.send_message(wait, A) == "waited"
 
 
+async def test_a_handler_that_raises_its_cancellation_in_a_group_disturbs_no_other() -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        except asyncio.CancelledError as exc:
+            raise BaseExceptionGroup("two waits", [exc, asyncio.CancelledError()]) from None
+
+    async with open_runtime() as runtime:
+        await add_actors(runtime)
+        token = CancellationToken()
+        sending = asyncio.create_task(runtime.send_message(act, A, cancellation_token=token))
+        await wait_all_tasks_blocked()
+        token.cancel()
+        with pytest.raises(MessageCancelled):
+            await sending
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+
+
 # EX-07
 async def test_a_handler_that_raises_a_cancelled_error_fails_its_sender_alone() -> None:
     error = asyncio.CancelledError("mine")
@@ -593,6 +612,27 @@ async def test_a_token_cancels_a_linked_future_from_another_thread() -> None:
     await asyncio.to_thread(token.cancel)
     with pytest.raises(asyncio.CancelledError):
         await future
+
+
+# CT-02
+async def test_a_token_that_a_callback_of_the_loop_cancels_lets_the_next_message_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_workers, "MAX_RESTING", 0)  # a worker has to be started, in the callback
+    token = CancellationToken()
+    async with open_runtime(max_pending=2) as runtime:
+        await runtime.register_factory("actor", Actor, max_concurrency=1)
+        running = asyncio.create_task(runtime.send_message(hanging([]), A))
+        await wait_all_tasks_blocked()
+        queued = asyncio.create_task(runtime.send_message(tell, A, cancellation_token=token))
+        await wait_all_tasks_blocked()
+        at_the_door = asyncio.create_task(runtime.send_message(tell, B))
+        await wait_all_tasks_blocked()
+        asyncio.get_running_loop().call_soon(token.cancel)
+        assert await at_the_door == "I am actor/b"
+        with pytest.raises(MessageCancelled):
+            await queued
+        running.cancel()
 
 
 # CT-05

@@ -48,6 +48,7 @@ class Gate:
         # Invariant: flowing <=> started, and nobody holds the messages up.
         self.flowing = False
         self.ending = False  # the block is being left, and cancels, or has been left
+        self._loop = loop
         self.intake = Intake(loop)
         self.errands: dict[Envelope, None] = {}  # agents that are being made outside of workers
         self._holds = 0  # how many look at the agents' states, or wait to
@@ -100,11 +101,21 @@ class Gate:
         over = self.ending or self.state is not State.STOPPED
         return over or not (self.is_held or self.intake.is_empty())
 
-    def cancel_running(self, reason: str) -> None:
-        """Cancel the handlers, and the tokens that work outside of our event loop may know."""
+    def cancel_running(self, reason: str, *, again: bool) -> None:
+        """Cancel the handlers, and the tokens that work outside of our event loop may know.
+
+        Those that have been cancelled already are left to their cleanup, unless *again*.
+        """
         for worker in tuple(self._workers.at_work):
-            if worker.envelope is not None:
-                self._pipeline.press(worker.envelope, reason)
+            envelope = worker.envelope
+            if envelope is None:
+                continue
+            if again:
+                self._pipeline.press(envelope, reason)
+            elif self._loop.is_cancelling(worker.scope):
+                envelope.cancel_reason = envelope.cancel_reason or reason
+            else:
+                self._pipeline.cancel(envelope, reason)
 
     def fail_queued(self, reason: str) -> None:
         # Again and again, because the end of one message lets in others that wait at the door.

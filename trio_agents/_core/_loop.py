@@ -117,6 +117,10 @@ class EventLoop(Protocol):
         """Whether the next checkpoint of this task would raise its cancellation."""
         ...
 
+    def is_cancelling(self, scope: Any) -> bool:
+        """Whether the handlers in this `HandlerScope` were cancelled by something else than it."""
+        ...
+
     def is_unchanged(self, before: Context) -> bool:
         """Whether a handler has left this task as it was: fit for another.
 

@@ -246,7 +246,7 @@ class Runtime:
         self._gate.flowing = False
         self._workers.halt()
         self._gate.fail_queued(LEFT)
-        self._gate.cancel_running(reason)
+        self._gate.cancel_running(reason, again=False)
         self._ledger.look()
 
     def _check_place(self) -> None:
@@ -447,7 +447,9 @@ class Runtime:
             if deadline != math.inf:
                 with self._loop.CancelScope(deadline=deadline):
                     await self._ledger.wait_until(self._gate.nothing_runs)
-                self._gate.cancel_running("the runtime was stopped and its deadline passed")
+                self._gate.cancel_running(
+                    "the runtime was stopped and its deadline passed", again=True
+                )
             await self._ledger.wait_until(self._gate.nothing_runs)
         finally:
             if self._gate.state is State.STOPPING:

@@ -176,8 +176,8 @@ class Workers:
             self._resting.pop().set()
         elif self._nursery is not None:
             assert self._context is not None
-            self._scouts += 1
             self._context.run(self._nursery.start_soon, self._work, self._epoch)
+            self._scouts += 1
 
     async def _work(self, epoch: int) -> None:
         released = self._released

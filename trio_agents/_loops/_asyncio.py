@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, ClassVar
 
 import anyio
+import sniffio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from .._core._calls import is_same_context
@@ -90,7 +91,7 @@ class AsyncioReply(asyncio.Future[None]):
             task.cancel(*(self._interruption or ()))
 
 
-class HandlerScope:
+class TaskScope:
     """Around the handlers of one worker task: `cancel` cancels that task, once for each call.
 
     Scopes around it do not reach inside. Every cancellation ends here, whoever asked for it: it was
@@ -102,7 +103,7 @@ class HandlerScope:
         self._task: asyncio.Task[Any] | None = None
         self.cancel_called = False
 
-    def __enter__(self) -> HandlerScope:
+    def __enter__(self) -> TaskScope:
         self._task = asyncio.current_task()
         self._shield.__enter__()
         return self
@@ -113,6 +114,11 @@ class HandlerScope:
         assert self._task is not None  # a settled message has let go of its scope
         self._task.cancel(reason)
 
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether the task was cancelled, by this scope or not."""
+        return self._task is not None and self._task.cancelling() > 0
+
     def __exit__(
         self,
         exc_type: type[BaseException] | None,
@@ -121,6 +127,8 @@ class HandlerScope:
     ) -> bool:
         self._task = None
         self._shield.__exit__(exc_type, exc, traceback)
+        if isinstance(exc, BaseExceptionGroup):
+            return exc.split(asyncio.CancelledError)[1] is None
         return isinstance(exc, asyncio.CancelledError)
 
 
@@ -170,9 +178,13 @@ class Nursery:
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> None:
         """Run a function as a child task."""
         self._is_starting = True
+        # anyio asks which loop runs, and in a callback of the loop, where no task is current (a
+        # token that `call_later` cancels), nobody would know.
+        before, sniffio.thread_local.name = sniffio.thread_local.name, "asyncio"
         try:
             self._group.start_soon(self._run, async_fn, *args)
         finally:
+            sniffio.thread_local.name = before
             self._is_starting = False
 
     async def _run(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> None:
@@ -196,7 +208,7 @@ class AsyncioLoop:
     Cancelled: ClassVar[type[BaseException]] = asyncio.CancelledError
     CancelScope = anyio.CancelScope
     Event = anyio.Event
-    HandlerScope = HandlerScope
+    HandlerScope = TaskScope
     Ignorable: ClassVar[tuple[type[BaseException], ...]] = (Exception, asyncio.CancelledError)
     MessageCancelled: ClassVar[type[BaseException]] = MessageCancelled
     Reply = AsyncioReply
@@ -239,6 +251,11 @@ class AsyncioLoop:
         """Whether this task has been cancelled."""
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
+
+    @staticmethod
+    def is_cancelling(scope: TaskScope) -> bool:
+        """Whether somebody has cancelled the task: the end of its loop cancels all tasks."""
+        return scope.is_cancelling
 
     @staticmethod
     def is_unchanged(before: Context) -> bool:

@@ -124,6 +124,11 @@ class TrioLoop:
         """Whether the next checkpoint of this task would raise `trio.Cancelled`."""
         return trio.current_effective_deadline() == -math.inf
 
+    @staticmethod
+    def is_cancelling(scope: trio.CancelScope) -> bool:
+        """What else cancels a scope does so for good: to cancel it once more changes nothing."""
+        return False
+
     is_unchanged = staticmethod(is_same_context)
 
     @staticmethod
