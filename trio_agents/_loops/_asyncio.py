@@ -173,7 +173,8 @@ class Nursery:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await self._group.__aexit__(exc_type, exc, traceback)
+        # The task group sees to its own scope.
+        return await self._group.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102
 
     def start_soon(self, async_fn: Callable[..., Awaitable[Any]], /, *args: Any) -> None:
         """Run a function as a child task."""
