@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import anyio
 import sniffio
@@ -128,7 +128,8 @@ class TaskScope:
         self._task = None
         self._shield.__exit__(exc_type, exc, traceback)
         if isinstance(exc, BaseExceptionGroup):
-            return exc.split(asyncio.CancelledError)[1] is None
+            group = cast("BaseExceptionGroup[BaseException]", exc)
+            return group.split(asyncio.CancelledError)[1] is None
         return isinstance(exc, asyncio.CancelledError)
 
 
