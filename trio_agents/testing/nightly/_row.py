@@ -1,0 +1,133 @@
+"""A row of the long run: something that is tried very often, and must never fail.
+
+A row's work is a function that does one unit after the other until its `Watch` says that time or
+goal has been reached. What the units met on the way is counted by name, so that the report can tell
+a fault that was never reached from one that was survived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+__all__ = ["MAX_VIOLATIONS", "Report", "Row", "Watch"]
+
+MAX_VIOLATIONS: Final = 20  # that a row keeps the texts of; all are counted
+
+
+@attrs.define
+class Report:
+    """What a row has done so far. Reports of one row from several processes can be added."""
+
+    units: int = 0
+    seconds: float = 0.0
+    reached: Counter[str] = attrs.Factory(Counter)
+    figures: dict[str, float] = attrs.Factory(dict)
+    violated: int = 0
+    violations: list[str] = attrs.Factory(list)
+
+    def add(self, other: Report) -> None:
+        """Take in what another process has done for the same row."""
+        self.units += other.units
+        self.seconds += other.seconds
+        self.reached += other.reached
+        for name, value in other.figures.items():
+            self.figures[name] = max(value, self.figures.get(name, value))
+        self.violated += other.violated
+        self.violations = (self.violations + other.violations)[:MAX_VIOLATIONS]
+
+
+class Watch:
+    """What the work of a row is given: it asks whether to go on, and says what it has done.
+
+    Args:
+        goal: After so many units the work is done.
+        seconds: And after so much time.
+        first_seed: Seeds of this process begin here,
+        stride: and go on in steps of this, so that several processes never try the same one.
+        on_progress: Called with the report after each unit; what it raises ends the work.
+    """
+
+    def __init__(
+        self,
+        *,
+        goal: int,
+        seconds: float,
+        first_seed: int = 0,
+        stride: int = 1,
+        on_progress: Callable[[Report], None] | None = None,
+    ) -> None:
+        self.goal = goal
+        self.report = Report()
+        self._began = time.monotonic()
+        self._seconds = seconds
+        self._seed = first_seed - stride
+        self._stride = stride
+        self._on_progress = on_progress
+
+    def goes_on(self) -> bool:
+        """Whether there is time for another unit, and need of one."""
+        self.report.seconds = time.monotonic() - self._began
+        return self.report.units < self.goal and self.report.seconds < self._seconds
+
+    def next_seed(self) -> int:
+        """Give a seed that was not used before."""
+        self._seed += self._stride
+        return self._seed
+
+    def done(self, units: int = 1) -> None:
+        """Count units that have been tried, whatever came of them."""
+        self.report.units += units
+        if self._on_progress is not None:
+            self._on_progress(self.report)
+
+    def met(self, name: str, times: int = 1) -> None:
+        """Count something that must be reached now and then: a kind of fault, an outcome."""
+        self.report.reached[name] += times
+
+    def figure(self, name: str, value: float) -> None:
+        """Note a measurement; of several the largest is kept. The unit belongs in the name."""
+        self.report.figures[name] = max(value, self.report.figures.get(name, value))
+
+    def violation(self, text: str) -> None:
+        """Note that a promise did not hold: what was promised, what came, and how to repeat it."""
+        self.report.violated += 1
+        if len(self.report.violations) < MAX_VIOLATIONS:
+            self.report.violations.append(text)
+
+
+@attrs.frozen
+class Row:
+    """Something that is tried very often.
+
+    Attributes:
+        name: One word or a few with hyphens, for the command line.
+        title: What is tried, for the report.
+        family: The heading it stands under in the report: "In process", "Disk", "Bytes and load".
+        goal: How many units make a night.
+        unit: What is counted, in the plural: "schedules", "kills".
+        promise: What must hold each time, in a few words.
+        work: Does units until the watch says stop. What it raises is a violation.
+        weight: Its share of the night's time, beside the others'.
+        quick_goal: How many units the tests run of it.
+        expects: Names that `Watch.met` must have counted 100 times in a full night.
+        missing: Says why it cannot run here, or gives None.
+        alone: Whether it measures, and nothing else may run beside it.
+    """
+
+    name: str
+    title: str
+    family: str
+    goal: int
+    unit: str
+    promise: str
+    work: Callable[[Watch], None]
+    weight: float = 1.0
+    quick_goal: int = 1
+    expects: tuple[str, ...] = ()
+    missing: Callable[[], str | None] = lambda: None
+    alone: bool = False
