@@ -113,7 +113,7 @@ class Admission:
             await self._take_in(envelope, activation)
         except BaseException as exc:  # only looked at
             if envelope.observation is not None:
-                envelope.observation.refused(exc)
+                envelope.observation.refused(envelope, exc)
             raise
 
     async def _take_in(self, envelope: Envelope, activation: Activation | None) -> None:
@@ -127,6 +127,8 @@ class Admission:
 
         def enter() -> None:
             self._ledger.accept()
+            if envelope.observation is not None:
+                envelope.observation.entered(envelope)
             if activation is not None:
                 envelope.activation = activation
                 activation.enter(envelope)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId, TopicId
     from .._sansio._intervention import InterventionHandler
     from .._sansio._serialization import SerializationRegistry
+    from ._witness import Witness
 
 __all__ = ["Observation", "Observer"]
 
@@ -55,6 +56,7 @@ class Observer:
     def __init__(self, serialization: SerializationRegistry) -> None:
         self.serialization = serialization
         self.tracer: MessageTracer | None = None
+        self.witness: Witness | None = None
 
     def choose(self, tracer_provider: TracerProvider | None) -> None:
         """Find out whether there is tracing now."""
@@ -64,6 +66,7 @@ class Observer:
         """Whether a message submitted now is to be observed."""
         return (
             self.tracer is not None
+            or self.witness is not None
             or events.isEnabledFor(logging.INFO)
             or lines.isEnabledFor(logging.INFO)
         )
@@ -92,10 +95,13 @@ class Observer:
 class Observation:
     """Follows one message through its stages."""
 
-    __slots__ = ("_create", "_kind", "_observer", "_reply")
+    __slots__ = ("_create", "_kind", "_observer", "_reply", "_witness")
 
     def __init__(self, observer: Observer, envelope: Envelope) -> None:
         self._observer = observer
+        self._witness = observer.witness
+        if self._witness is not None:
+            self._witness.submitted(envelope)
         self._kind = MessageKind.DIRECT if envelope.topic is None else MessageKind.PUBLISH
         destination = envelope.topic or envelope.recipient
         assert destination is not None
@@ -119,6 +125,8 @@ class Observation:
 
     def routed(self, publication: Publication, deliveries: Sequence[Delivery]) -> None:
         """The recipients of a publication have been worked out."""
+        if self._witness is not None:
+            self._witness.routed(publication, deliveries)
         text = "Message of type %s to %s has %d recipients"
         self._line(text, publication.message, publication.topic, len(deliveries))
         # Its publisher waits for nothing more, and is not told how the handlers fare.
@@ -132,6 +140,8 @@ class Observation:
         context: MessageContext,
     ) -> Any:
         """Run a message handler, under a span that is current in it."""
+        if self._witness is not None:
+            self._witness.begun(envelope)
         recipient = envelope.recipient
         assert recipient is not None
         message = envelope.message
@@ -166,6 +176,8 @@ class Observation:
         self, envelope: Envelope, outcome: Outcome, result: Any, error: BaseException | None
     ) -> None:
         """The message has got its outcome."""
+        if self._witness is not None:
+            self._witness.settled(envelope, outcome)
         tracer = self._observer.tracer
         recipient = envelope.recipient
         activation = envelope.activation
@@ -205,8 +217,15 @@ class Observation:
                 )
         self._end(error, cancelled=outcome is CANCELLED)
 
-    def refused(self, error: BaseException) -> None:
+    def entered(self, envelope: Envelope) -> None:
+        """The message has come in where there are bounds, or where messages do not flow."""
+        if self._witness is not None:
+            self._witness.entered(envelope)
+
+    def refused(self, envelope: Envelope, error: BaseException) -> None:
         """The message has not been accepted: its sender gets *error*."""
+        if self._witness is not None:
+            self._witness.refused(envelope)
         self._end(error)
 
     def _end(self, error: BaseException | None = None, *, cancelled: bool = False) -> None:

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .._sansio._cancellation import CancellationToken
     from .._sansio._identifiers import AgentId
     from ._loop import EventLoop
+    from ._witness import Witness
 
 __all__ = ["Pipeline"]
 
@@ -93,6 +94,7 @@ class Pipeline:
         # The saved states of agents that were let go because they were quiet.
         self.dormant: dict[AgentId, Mapping[str, Any]] = {}
         self.on_idle: Callable[[Activation], None] | None = None
+        self.witness: Witness | None = None
         self._cancelling: deque[Envelope] = deque()
         self._is_cancelling = False
 
@@ -146,6 +148,8 @@ class Pipeline:
         else:
             activation.agent = agent
             activation.starter = None
+            if self.witness is not None:
+                self.witness.made(activation.id, agent)
             activation.advance()
         finally:
             self.forget_if_unused(activation)
@@ -460,6 +464,8 @@ class Pipeline:
             current_frame.reset(frame)
             if goes:
                 self.registry.remove_instance(id)
+                if self.witness is not None:
+                    self.witness.closed(id)
                 activation.closed()
             self._end_farewell(farewell, error)
             self.forget_if_unused(activation)

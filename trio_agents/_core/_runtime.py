@@ -45,6 +45,8 @@ from ._supervision import Supervisor
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
+    from ._witness import Witness
+
 __all__ = ["Runtime", "RuntimeOptions", "running"]
 
 AgentT = TypeVar("AgentT", bound=Agent)
@@ -150,6 +152,10 @@ class Runtime:
             f"<{type(self).__name__} {self._gate.state.value}, {len(self._activations)} agents, "
             f"{self._ledger.pending} pending>"
         )
+
+    def _show(self, witness: Witness | None) -> None:
+        """Have *witness* told what happens to messages from now on, and to agents; or nobody."""
+        self._observer.witness = self._pipeline.witness = witness
 
     # --- the block
 

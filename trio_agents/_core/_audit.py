@@ -1,0 +1,99 @@
+"""Looking into a runtime's books: whether what they say of the same thing is the same.
+
+It is done between two steps of the event loop, when nothing is half done. Each number here is
+counted anew, from where the messages are, and compared with the one that is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ._envelope import RUNNING, SETTLED, Outcome
+
+if TYPE_CHECKING:
+    from ._activation import Activation
+    from ._envelope import Envelope
+    from ._runtime import Runtime
+
+__all__ = ["audit", "audit_end"]
+
+
+def audit(runtime: Runtime) -> Iterator[str]:
+    """Say what is wrong in the books, a sentence each."""
+    ledger = runtime._ledger
+    workers = runtime._workers
+    outcomes = sum(getattr(ledger, outcome.value) for outcome in Outcome)
+    if ledger.accepted != outcomes + ledger.pending or ledger.pending < 0:
+        yield (
+            f"{ledger.accepted} messages were accepted, but {outcomes} have an outcome and "
+            f"{ledger.pending} are pending"
+        )
+    carried = [worker.envelope for worker in workers.at_work if worker.envelope is not None]
+    if ledger.running != len(carried):
+        yield f"{ledger.running} messages run by the ledger, and workers have {len(carried)}"
+    if workers.are_open and not workers.is_empty and not workers._scouts:
+        yield "messages are queued, and no worker is on its way to them"
+    for activation in runtime._activations.values():
+        yield from _audit_activation(activation, carried, workers._released)
+
+
+def _audit_activation(
+    activation: Activation, carried: list[Envelope], released: object
+) -> Iterator[str]:
+    id = activation.id
+    runners = [
+        envelope
+        for envelope in carried
+        if envelope.activation is activation
+        and (envelope.stage is RUNNING or envelope.cleared or envelope is activation.starter)
+        and envelope is not activation.closing
+    ]
+    assert hasattr(released, "__iter__")
+    waiting = [
+        envelope
+        for envelope in released
+        if envelope.activation is activation
+        and envelope.cleared
+        and envelope.stage is not SETTLED
+        and envelope is not activation.closing
+    ]
+    if activation.running != len(runners) + len(waiting):
+        yield (
+            f"{activation.running} handlers of {id} run by its books, and {len(runners)} do, "
+            f"with {len(waiting)} about to"
+        )
+    if activation.open and (
+        activation.agent is None
+        or activation.limit is not None
+        or activation.closing is not None
+        or activation.starter is not None
+        or activation.head is not None
+    ):
+        yield f"{id} takes messages at once, and is not ready to"
+    if activation.limit is not None:
+        beside = sum(1 for envelope in runners if not activation.is_reentrant(envelope))
+        if beside > activation.limit:
+            yield f"{beside} handlers of {id} run, and its limit is {activation.limit}"
+    size = activation.registration.mailbox_size
+    if size is not None and activation._inside > size:
+        yield f"{activation._inside} messages are in the mailbox of {id}, and its size is {size}"
+    if activation.unused:
+        yield f"{id} has no agent and no messages, and was not forgotten"
+
+
+def audit_end(runtime: Runtime) -> Iterator[str]:
+    """Say what still goes on where a runtime's block was left. Messages may wait for a next one."""
+    if runtime._workers.at_work:
+        yield f"{len(runtime._workers.at_work)} workers have outlived the runtime's block"
+    if runtime._ledger.running:
+        yield f"{runtime._ledger.running} messages run after the runtime's block"
+    for activation in runtime._activations.values():
+        if (
+            activation.running
+            or activation.runners
+            or activation._held
+            or activation.starter is not None
+            or activation.closing is not None
+        ):
+            yield f"the books of {activation.id} still have a message after the runtime's block"

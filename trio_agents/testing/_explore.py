@@ -1,0 +1,328 @@
+"""Many schedules of one scenario, and the plainest one in which it fails."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar, Unpack, cast
+
+import attrs
+
+from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
+from ._simulation import (
+    Fault,
+    Injection,
+    Run,
+    RunOptions,
+    Scenario,
+    inject,
+    run_scenario,
+)
+
+__all__ = [
+    "Exploration",
+    "ScenarioFailed",
+    "explore",
+    "explore_fault",
+    "replay",
+]
+
+T = TypeVar("T")
+
+# Shrinking ends when it has run the scenario so often, or for so long; mostly it is done before.
+MAX_SHRINKING: Final = 1000
+SECONDS_TO_SHRINK: Final = 20.0
+
+
+@attrs.frozen
+class Exploration:
+    """What was explored without a failure.
+
+    Attributes:
+        runs: How often the scenario was run.
+        schedules: How many of these runs had a schedule that no other had.
+        steps: How many steps their tasks took, all together.
+        seconds: How long it took, in real time.
+    """
+
+    runs: int
+    schedules: int
+    steps: int
+    seconds: float
+
+
+class ScenarioFailed(AssertionError):
+    """A scenario has failed. Its cause is what was raised; its message says how to repeat it.
+
+    Attributes:
+        run: The run with the plainest schedule that fails like the first failure.
+        first: The run that failed first. Its seed is ``first.trace.seed``.
+        faults: What was injected in both.
+    """
+
+    def __init__(
+        self, message: str, *, run: Run[Any], first: Run[Any], faults: Sequence[Injection] = ()
+    ) -> None:
+        super().__init__(message)
+        self.run = run
+        self.first = first
+        self.faults = tuple(faults)
+
+
+def explore(
+    scenario: Scenario[Any],
+    *,
+    seeds: int | Iterable[int] = 100,
+    loop: LoopName = "trio",
+    strategy: Callable[[int], Strategy] = strategy_for,
+    command: Callable[[Trace], str] | None = None,
+    **options: Unpack[RunOptions],
+) -> Exploration:
+    """Run a scenario under many schedules, one after the other, until one fails.
+
+    Args:
+        scenario: An async function that is called with the `Simulation`. It fails by raising.
+        seeds: The seeds to try, or how many, from zero.
+        loop: ``"trio"``, or ``"asyncio"`` for programs of the asyncio facade.
+        strategy: Gives the strategy of a seed.
+        command: Gives the command that repeats a run, for the message; None for
+            ``python -m trio_agents.testing replay``, where the scenario can be imported.
+        options: See `RunOptions`.
+
+    Raises:
+        ScenarioFailed: a run has failed. Its schedule was shrunk: the fewest decisions that make
+            the scenario fail with the same type of exception.
+        RuntimeError: an event loop runs in this thread already.
+    """
+    began = time.monotonic()
+    schedules = set[str]()
+    steps = runs = 0
+    for seed in range(seeds) if isinstance(seeds, int) else seeds:
+        run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy(seed), **options)
+        if run.error is not None:
+            raise _failure(scenario, run, command=command, **options) from run.error
+        runs += 1
+        steps += run.steps
+        schedules.add(run.trace.schedule)
+    return Exploration(runs, len(schedules), steps, time.monotonic() - began)
+
+
+def explore_fault(
+    scenario: Scenario[Any],
+    fault: Fault,
+    *,
+    seed: int = 0,
+    every: int = 1,
+    loop: LoopName = "trio",
+    expected: tuple[type[BaseException], ...] = (),
+    **options: Unpack[RunOptions],
+) -> Exploration:
+    """Run a scenario once for each of its steps, with a fault before that step.
+
+    What fails at one point out of hundreds is found for certain, and not by luck.
+
+    Args:
+        scenario: An async function that is called with the `Simulation`.
+        fault: What happens, see `inject`.
+        seed: Decides the schedule, the same in all runs up to the fault.
+        every: Leave out the steps between; those of one in *every* are tried.
+        loop: ``"trio"``, or ``"asyncio"`` for programs of the asyncio facade.
+        expected: What the scenario may raise because of the fault, as it is and not in a group.
+        options: See `RunOptions`.
+
+    Raises:
+        ScenarioFailed: a run has failed otherwise; or the scenario fails without any fault.
+    """
+    began = time.monotonic()
+    schedules = set[str]()
+    steps = runs = 0
+    at = 0
+    longest = 1
+    while at <= longest:  # a run may take more steps than the one before
+        faults = [inject(fault, at=at)] if at else []
+        run = run_scenario(scenario, seed=seed, loop=loop, faults=faults, **options)
+        if run.error is not None and not (at and type(run.error) in expected):
+            raise _failure(scenario, run, faults=faults, **options) from run.error
+        longest = run.steps if at == 0 else longest
+        runs += 1
+        steps += run.steps
+        schedules.add(run.trace.schedule)
+        at = at + every if at else 1
+    return Exploration(runs, len(schedules), steps, time.monotonic() - began)
+
+
+def replay(
+    scenario: Scenario[T],
+    trace: Trace | str,
+    *,
+    faults: Sequence[Injection] = (),
+    **options: Unpack[RunOptions],
+) -> Run[T]:
+    """Run a scenario under the schedule of a trace.
+
+    Args:
+        scenario: An async function that is called with the `Simulation`.
+        trace: A `Trace`, or its text.
+        faults: What was injected then.
+        options: See `RunOptions`.
+
+    Returns:
+        What was run, and how it went.
+
+    Raises:
+        ValueError: *trace* is not the text of a trace.
+        BaseException: what the scenario raised.
+    """
+    parsed = Trace.parse(trace) if isinstance(trace, str) else trace
+    run = _rerun(scenario, parsed, faults=faults, **options)
+    if run.error is not None:
+        run.error.add_note(f"in a simulated run, whose trace is {run.trace}")
+        raise run.error
+    return run
+
+
+def _rerun(scenario: Scenario[T], trace: Trace, **options: Any) -> Run[T]:
+    return run_scenario(
+        scenario,
+        seed=trace.seed,
+        loop=trace.loop,
+        strategy=Replayed(trace.choices) if trace.choices else Plain(),
+        **options,
+    )
+
+
+# --- failures
+
+
+def _failure(
+    scenario: Scenario[Any],
+    first: Run[Any],
+    *,
+    faults: Sequence[Injection] = (),
+    command: Callable[[Trace], str] | None = None,
+    **options: Any,
+) -> ScenarioFailed:
+    """Make the exception for a run that has failed."""
+    shrinker = _Shrinker(scenario, first, faults=faults, **options)
+    run = shrinker.shrink()
+    error = run.error
+    assert error is not None
+    lines = [line for leaf in _leaves(error) for line in traceback.format_exception_only(leaf)]
+    lines = ["".join(lines).rstrip()]
+    count = len(run.trace.choices)
+    if count:
+        lines.append(
+            f"It needs {count} decision{'s' if count > 1 else ''} that the plain schedule does not "
+            f"take (of {len(first.trace.choices)} in the run that failed first, seed "
+            f"{first.trace.seed}):"
+        )
+        lines += [f"  {turn}" for turn in run.turns]
+    else:
+        lines.append("It fails under the plain schedule too.")
+    for injection in faults:
+        name = getattr(injection.fault, "__name__", repr(injection.fault))
+        lines.append(f"With the fault {name} before step {injection.at}.")
+    if run.history:
+        lines.append("What it noted: " + ", ".join(map(str, run.history)))
+    if not faults and (line := (command or _command(scenario))(run.trace)):
+        lines.append(f"To repeat it: {line}")
+    else:
+        lines.append(
+            f'To repeat it: replay(scenario, "{run.trace}"{", faults=..." * bool(faults)})'
+        )
+    return ScenarioFailed("\n".join(lines), run=run, first=first, faults=faults)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        for inner in group.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _command(scenario: Scenario[Any]) -> Callable[[Trace], str]:
+    """Give the command line that replays a trace, or nothing where nobody could import it."""
+    name = getattr(scenario, "__qualname__", "<locals>")
+    module = getattr(scenario, "__module__", None)
+    if module == "__main__":
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        module = None if file is None else os.path.relpath(file)
+    if module is None or "<locals>" in name:
+        return lambda trace: ""
+    target = shlex.quote(f"{module}:{name}")
+    return lambda trace: f"python -m trio_agents.testing replay {target} {trace}"
+
+
+class _Shrinker:
+    """Takes decisions out of a schedule as long as the scenario fails in the same way."""
+
+    def __init__(self, scenario: Scenario[Any], failed: Run[Any], **options: Any) -> None:
+        self._scenario = scenario
+        self._best = failed
+        self._options = options
+        self._runs = 0
+        self._deadline = time.monotonic() + SECONDS_TO_SHRINK
+        self._tried = set[tuple[tuple[int, int], ...]]()
+
+    def shrink(self) -> Run[Any]:
+        """Give the plainest run that was found."""
+        if not self._fails({}):
+            before = None
+            while before != self._best.trace.choices and self._may_go_on():
+                before = self._best.trace.choices
+                self._remove()
+                self._lower()
+        # Once more, with a word about each decision.
+        return _rerun(self._scenario, self._best.trace, telling=True, **self._options)
+
+    def _may_go_on(self) -> bool:
+        return self._runs < MAX_SHRINKING and time.monotonic() < self._deadline
+
+    def _fails(self, choices: dict[int, int]) -> bool:
+        """Whether the scenario still fails under these; then they are the best so far."""
+        key = tuple(sorted(choices.items()))
+        if key in self._tried or not self._may_go_on():
+            return False
+        self._tried.add(key)
+        self._runs += 1
+        trace = attrs.evolve(self._best.trace, choices=choices)
+        run = _rerun(self._scenario, trace, **self._options)
+        if type(run.error) is not type(self._best.error):
+            return False
+        # What was really decided: the run may have ended before the last of these.
+        if _weight(run.trace) > _weight(self._best.trace):
+            return False
+        self._best = run
+        return True
+
+    def _remove(self) -> None:
+        """Leave out decisions: half of them, a quarter, and so on, the last ones first."""
+        size = max(1, len(self._best.trace.choices) // 2)
+        while True:
+            end = len(self._best.trace.choices)
+            while end > 0:
+                items = list(self._best.trace.choices.items())
+                end = min(end, len(items))
+                self._fails(dict(items[: max(0, end - size)] + items[end:]))
+                end -= size
+            if size == 1:
+                return
+            size //= 2
+
+    def _lower(self) -> None:
+        """Take one that has waited longer, where that does as well."""
+        for decision in list(self._best.trace.choices):
+            place = self._best.trace.choices.get(decision, 0)
+            for lower in range(1, place):
+                if self._fails({**self._best.trace.choices, decision: lower}):
+                    break
+
+
+def _weight(trace: Trace) -> tuple[int, int]:
+    return len(trace.choices), sum(trace.choices.values())

@@ -1,0 +1,53 @@
+"""Saying where a task waits, in the program's own lines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+__all__ = ["describe_task", "name_task"]
+
+# What waits inside of these says nothing: the line that has called them does.
+LIBRARIES: Final = tuple(
+    f"{os.sep}{name}{os.sep}" for name in ("trio", "anyio", "asyncio", "trio_agents")
+)
+
+
+def describe_task(name: str, coroutine: Any) -> str:
+    """Name the functions that a task is in, without those of the event loop and of ours."""
+    titles = [_title(frame) for frame in _frames(coroutine) if not _is_library(frame)]
+    return f"{_shorten(name)}: {' > '.join(titles) or 'about to begin or to end'}"
+
+
+def name_task(name: str, coroutine: Any) -> str:
+    """Name a task by where it is in the program; by its own name, if it is not in it."""
+    titles = [_title(frame) for frame in _frames(coroutine) if not _is_library(frame)]
+    return titles[-1] if titles else _shorten(name)
+
+
+def _shorten(name: str) -> str:
+    # Without what it was defined in.
+    return name.rpartition("<locals>.")[2].rpartition("trio_agents.")[2]
+
+
+def _title(frame: FrameType) -> str:
+    return f"{_shorten(frame.f_code.co_qualname)} line {frame.f_lineno}"
+
+
+def _frames(awaitable: Any) -> Iterator[FrameType]:
+    while awaitable is not None:
+        for frame, further in (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom")):
+            if hasattr(awaitable, frame):
+                if (found := getattr(awaitable, frame)) is not None:
+                    yield found
+                awaitable = getattr(awaitable, further)
+                break
+        else:
+            return
+
+
+def _is_library(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return any(name in file for name in LIBRARIES) or file.endswith("contextlib.py")
