@@ -943,6 +943,30 @@ async def test_deactivate_works_before_start_and_outside_of_the_block() -> None:
     assert (outside.closed, inside.closed) == (1, 1)
 
 
+async def test_deactivate_does_not_close_again_what_the_end_of_the_block_has_closed() -> None:
+    async with SingleThreadedAgentRuntime() as runtime:
+        await Actor.register(runtime, "actor", Actor)
+        actor = await runtime.try_get_underlying_agent_instance(A, Actor)
+    await runtime.deactivate(A)
+    assert actor.closed == 1
+    assert runtime.statistics().agents == 0
+
+
+async def test_the_end_of_a_block_does_not_close_again_what_is_being_deactivated() -> None:
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await loop.checkpoint()
+
+    runtime = SingleThreadedAgentRuntime()
+    await Slow.register(runtime, "actor", Slow)
+    actor = await runtime.try_get_underlying_agent_instance(A, Slow)
+    async with loop.open_nursery() as nursery:
+        nursery.start_soon(runtime.deactivate, A)
+        nursery.start_soon(runtime.close)
+    assert actor.closed == 1
+
+
 async def test_an_agent_that_sends_to_itself_while_it_is_closed_is_refused() -> None:
     class Chatty(Actor):
         async def close(self) -> None:

@@ -987,3 +987,21 @@ async def test_intercepted_messages_are_not_kept(autojump_clock: object) -> None
         gc.collect()
         kept = [x for x in gc.get_objects() if isinstance(x, Note) and x.text.startswith("kept")]
         assert len(kept) <= 10
+
+
+async def test_messages_that_are_dropped_leave_no_trace_of_an_agent_that_was_never_made() -> None:
+    class Drop(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            return DropMessage
+
+    async def send() -> None:
+        with pytest.raises(MessageDroppedException):
+            await runtime.send_message("dropped", AgentId("doer", "x"))
+
+    # The second one waits for room, and is dropped in the step in which it comes in.
+    async with open_runtime(intervention_handlers=[Drop()], max_pending=1) as runtime:
+        await Doer.register(runtime, "doer", Doer)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(send)
+            nursery.start_soon(send)
+        assert not runtime._activations

@@ -166,6 +166,8 @@ class Admission:
             finally:
                 if activation is not None:
                     activation.visitors -= 1
+                    # The message may have come in, and be settled, while this task still waited.
+                    self._pipeline.forget_if_unused(activation)
             if not entered:
                 raise self._loop.MessageCancelled(
                     "its CancellationToken was cancelled before there was room"

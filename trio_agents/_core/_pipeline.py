@@ -455,7 +455,8 @@ class Pipeline:
                 if farewell.keep_state:
                     await self._keep_state(agent, id)
                     goes = True
-                await call_user(agent.close)
+                if not farewell.is_closed:
+                    await call_user(agent.close)
         except BaseException as exc:  # whoever asked for it gets it
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
             if cancelled is not None:

@@ -133,6 +133,10 @@ class Residents:
         reply = self._new_reply()
         farewell = Farewell(activation, parent=parent, reply=reply)
         if not self._workers.are_open:
+            # The end of the block may have closed it, or be about to.
+            farewell.is_closed = self._closed.get(agent_id) is activation.agent
+            if activation.agent is not None:
+                self._closed[agent_id] = activation.agent
             await self._pipeline.close_agent(farewell, activation)
             if farewell.error is not None:
                 raise farewell.error
