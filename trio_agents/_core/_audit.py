@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ._envelope import RUNNING, SETTLED, Outcome
+from ._envelope import RUNNING, SETTLED, Errand, Outcome
 
 if TYPE_CHECKING:
     from ._activation import Activation
@@ -83,7 +83,10 @@ def _audit_activation(
 
 
 def audit_end(runtime: Runtime) -> Iterator[str]:
-    """Say what still goes on where a runtime's block was left. Messages may wait for a next one."""
+    """Say what still goes on where a runtime's block was left.
+
+    Messages may wait for a next block, and tasks that are not the runtime's may have agents made.
+    """
     if runtime._workers.at_work:
         yield f"{len(runtime._workers.at_work)} workers have outlived the runtime's block"
     if runtime._ledger.running:
@@ -93,7 +96,7 @@ def audit_end(runtime: Runtime) -> Iterator[str]:
             activation.running
             or activation.runners
             or activation._held
-            or activation.starter is not None
+            or not isinstance(activation.starter, Errand | None)
             or activation.closing is not None
         ):
             yield f"the books of {activation.id} still have a message after the runtime's block"

@@ -18,6 +18,7 @@ from ._explore import (
 )
 from ._monitor import InvariantViolation as InvariantViolation, Monitor as Monitor
 from ._schedule import (
+    Plain as Plain,
     Priorities as Priorities,
     Shuffle as Shuffle,
     SingleSteps as SingleSteps,

@@ -28,6 +28,8 @@ __all__ = [
     "ScenarioFailed",
     "explore",
     "explore_fault",
+    "failure",
+    "leaves",
     "replay",
 ]
 
@@ -104,7 +106,7 @@ def explore(
     for seed in range(seeds) if isinstance(seeds, int) else seeds:
         run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy(seed), **options)
         if run.error is not None:
-            raise _failure(scenario, run, command=command, **options) from run.error
+            raise failure(scenario, run, command=command, **options) from run.error
         runs += 1
         steps += run.steps
         schedules.add(run.trace.schedule)
@@ -146,7 +148,7 @@ def explore_fault(
         faults = [inject(fault, at=at)] if at else []
         run = run_scenario(scenario, seed=seed, loop=loop, faults=faults, **options)
         if run.error is not None and not (at and type(run.error) in expected):
-            raise _failure(scenario, run, faults=faults, **options) from run.error
+            raise failure(scenario, run, faults=faults, **options) from run.error
         longest = run.steps if at == 0 else longest
         runs += 1
         steps += run.steps
@@ -198,7 +200,7 @@ def _rerun(scenario: Scenario[T], trace: Trace, **options: Any) -> Run[T]:
 # --- failures
 
 
-def _failure(
+def failure(
     scenario: Scenario[Any],
     first: Run[Any],
     *,
@@ -211,7 +213,7 @@ def _failure(
     run = shrinker.shrink()
     error = run.error
     assert error is not None
-    lines = [line for leaf in _leaves(error) for line in traceback.format_exception_only(leaf)]
+    lines = [line for leaf in leaves(error) for line in traceback.format_exception_only(leaf)]
     lines = ["".join(lines).rstrip()]
     count = len(run.trace.choices)
     if count:
@@ -237,11 +239,11 @@ def _failure(
     return ScenarioFailed("\n".join(lines), run=run, first=first, faults=faults)
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
         for inner in group.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
 from .._core._audit import audit, audit_end
 from .._core._envelope import RUNNING, Delivery, Envelope, Outcome, Publication
+from .._core._gate import is_inside
 from .._core._runtime import Runtime
 from .._sansio._abc import Agent
 from .._sansio._identifiers import AgentId
@@ -30,8 +31,9 @@ class Monitor:
     - *Conservation*: what was accepted has one outcome, or is pending.
     - *One instance*: no factory has made a second agent of an id whose first was not closed.
     - *Order*: a handler does not begin while an earlier message to its agent has not begun, unless
-      that may be overtaken (see the guide to concurrency).
-    - *Limits*: ``max_concurrency`` and ``mailbox_size`` are kept.
+      that may be overtaken (see the guide to concurrency). The recipients of a publication begin in
+      the order of their subscriptions, except those that have to wait.
+    - *Limits*: ``max_concurrency``, ``mailbox_size`` and ``max_pending`` are kept.
     - *Nobody is forgotten*: where messages are queued, somebody is on the way to them.
 
     And when the runtime's block has been left: no handler runs, and no task is left.
@@ -142,6 +144,8 @@ class _Witness:
         # Those of them that have not begun, by recipient.
         self._waiting: defaultdict[AgentId, dict[Envelope, int]] = defaultdict(dict)
         self._overtakers: dict[Envelope, None] = {}
+        # Deliveries of one publication that nothing kept from beginning, in their order.
+        self._in_turn: dict[Envelope, deque[Delivery]] = {}
         self._count = 0
         self._live: dict[AgentId, Agent] = {
             activation.id: activation.agent
@@ -172,6 +176,13 @@ class _Witness:
     def entered(self, envelope: Envelope) -> None:
         self._outside.pop(envelope, None)
         self._enroll(envelope)
+        door = self._runtime._pipeline.door
+        pending = self._runtime._ledger.pending
+        if door is not None and pending > door.capacity and not is_inside(envelope):
+            self._violations.append(
+                f"{envelope!r} was let in from outside where {pending - 1} messages were pending, "
+                f"and max_pending is {door.capacity}"
+            )
 
     def _enroll(self, envelope: Envelope) -> None:
         self._count += 1
@@ -191,9 +202,19 @@ class _Witness:
         for delivery in deliveries:
             assert delivery.recipient is not None
             self._open[delivery] = self._waiting[delivery.recipient][delivery] = place
+        in_turn = deque(d for d in deliveries if d.activation is not None and d.activation.open)
+        for delivery in in_turn:
+            self._in_turn[delivery] = in_turn
         self._forget(publication)
 
     def begun(self, envelope: Envelope) -> None:
+        in_turn = self._in_turn.get(envelope, ())
+        while in_turn and in_turn[0] is not envelope:
+            first = in_turn.popleft()
+            if first.stage < RUNNING:
+                self._violations.append(
+                    f"{envelope!r} began before {first!r}, which subscribes before it"
+                )
         activation = envelope.activation
         if envelope not in self._open or activation is None:
             return
@@ -233,6 +254,7 @@ class _Witness:
         self._open.pop(envelope, None)
         self._outside.pop(envelope, None)
         self._overtakers.pop(envelope, None)
+        self._in_turn.pop(envelope, None)
         if envelope.recipient is not None:
             waiting = self._waiting[envelope.recipient]
             waiting.pop(envelope, None)

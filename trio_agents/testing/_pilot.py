@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ._schedule import Scheduler
 
-__all__ = ["Pilot", "SimulatedRun", "Unstoppable"]
+__all__ = ["Pilot", "SimulatedRun", "Unstoppable", "given_up"]
+
+
+# The remains of runs that were given up. Their tasks can neither go on nor end, and would complain
+# when they are collected: they are kept.
+given_up: Final[list[object]] = []
 
 
 class Unstoppable(RuntimeError):

@@ -13,11 +13,12 @@ import heapq
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from math import inf
+from typing import Any, TypeGuard
 
 import anyio
 
-from ._pilot import Pilot, Unstoppable
+from ._pilot import Pilot, Unstoppable, given_up
 from ._waits import describe_task, name_task
 
 __all__ = ["AsyncioRun"]
@@ -58,6 +59,7 @@ class AsyncioRun:
         except Unstoppable:  # it would not end for the runner either
             self._loop.set_exception_handler(_ignore)
             asyncio.set_event_loop(None)
+            given_up.append((self._loop, asyncio.all_tasks(self._loop)))
             self._loop.close()
             raise
         except BaseException:
@@ -143,9 +145,9 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         callbacks: list[Any] = []
         steps: list[tuple[int, Any]] = []
         for handle in ready:
-            task: Any = getattr(handle._callback, "__self__", None)
-            if isinstance(task, asyncio.Task) and not handle._cancelled:
-                steps.append((self.number(cast("asyncio.Task[Any]", task)), handle))
+            task = getattr(handle._callback, "__self__", None)
+            if _is_task(task) and not handle._cancelled:
+                steps.append((self.number(task), handle))
             else:
                 callbacks.append(handle)
         # A set of anyio's decides in which order tasks hear of a cancellation. Ours is the same in
@@ -185,7 +187,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         while timers and timers[0]._cancelled:
             self._timer_cancelled_count -= 1
             heapq.heappop(timers)._scheduled = False
-        if timers:
+        if timers and timers[0]._when < inf:  # anyio sleeps "for ever" by the clock
             self.now = max(self.now, timers[0]._when)
         else:
             self._pilot.stuck()
@@ -196,6 +198,10 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         events = self._selector.select(timeout)
         self._process_events(events)
         return len(self._ready) > before
+
+
+def _is_task(owner: object) -> TypeGuard[asyncio.Task[Any]]:
+    return isinstance(owner, asyncio.Task)
 
 
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ import trio.testing
 from .._sansio._contexts import MessageContext
 from .._sansio._identifiers import AgentId
 from .._sansio._intervention import DefaultInterventionHandler
-from ._pilot import Pilot, Unstoppable
+from ._pilot import Pilot, Unstoppable, given_up
 from ._waits import describe_task, name_task
 
 __all__ = ["LooseTrioRun", "SeededYields", "TrioRun", "missing_hooks"]
@@ -51,6 +51,7 @@ class TrioRun(trio.abc.Clock):
         self._first: int | None = None
         self._idle = 0  # how often in a row nothing could go on
         self._scope = trio.CancelScope()
+        self._runner: object = None
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run *main*.
@@ -60,6 +61,7 @@ class TrioRun(trio.abc.Clock):
         """
 
         async def call() -> None:
+            self._runner = scheduling.GLOBAL_RUN_CONTEXT.runner
             with self._scope:
                 await main()
 
@@ -68,6 +70,7 @@ class TrioRun(trio.abc.Clock):
                 trio.run(call, clock=self)
             except trio.TrioInternalError as exc:
                 if isinstance(exc.__cause__, Unstoppable):
+                    given_up.append(self._runner)
                     raise exc.__cause__ from None
                 raise
 

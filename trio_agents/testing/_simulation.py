@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import signal
@@ -294,7 +295,16 @@ class Simulation:
     # --- the run
 
     def run(self, scenario: Scenario[T]) -> Run[T]:
-        """Run *scenario*, once, and say how it went; a `KeyboardInterrupt` of yours is raised."""
+        """Run *scenario*, once, and say how it went; a `KeyboardInterrupt` of yours is raised.
+
+        Raises:
+            RuntimeError: an event loop runs in this thread already.
+        """
+        if trio.lowlevel.in_trio_run() or asyncio._get_running_loop() is not None:
+            raise RuntimeError(
+                "a simulation is a run of its own, and an event loop runs in this thread already: "
+                "call it from code that is not async"
+            )
         value: list[T] = []
         raised: BaseException | None = None
 

@@ -46,15 +46,39 @@ AGENTS: Final = [AgentId(type, key) for type in TYPES for key in KEYS]
 TOPICS: Final = [TopicId(type, key) for type in ("p", "q") for key in KEYS]
 
 
-@attrs.frozen
-class Act:
+class _Short(attrs.AttrsInstance):
+    """Is written down as the call that makes it, without the arguments that are the default."""
+
+    def __repr__(self) -> str:
+        fields = attrs.fields(type(self))
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@attrs.frozen(repr=False)
+class Act(_Short):
     """One thing that a handler does.
 
     It waits for *seconds*; waits for them whatever cancels it; raises; sends *job* to *agent*, or
-    to *agent* and *other* at once; publishes it to *topic*; or comes back only when cancelled.
+    to *agent* and *other* at once; publishes it to *topic*; sets a context variable; or comes back
+    only when cancelled.
     """
 
-    kind: Literal["wait", "insist", "raise", "raise group", "send", "send twice", "publish", "hang"]
+    kind: Literal[
+        "wait",
+        "insist",
+        "raise",
+        "raise group",
+        "send",
+        "send twice",
+        "publish",
+        "mark",
+        "hang",
+    ]
     seconds: float = 1
     job: Job | None = None
     agent: AgentId = AGENTS[0]
@@ -63,8 +87,8 @@ class Act:
     patience: float | None = None
 
 
-@attrs.frozen
-class Job:
+@attrs.frozen(repr=False)
+class Job(_Short):
     """What becomes of one message."""
 
     acts: tuple[Act, ...] = ()
@@ -74,8 +98,8 @@ class Job:
     reply: Literal["pass", "drop", "raise", "wait"] = "pass"
 
 
-@attrs.frozen
-class Step:
+@attrs.frozen(repr=False)
+class Step(_Short):
     """One thing that is done from outside."""
 
     kind: Literal[
@@ -105,8 +129,8 @@ class Step:
     patience: float | None = None
 
 
-@attrs.frozen
-class Program:
+@attrs.frozen(repr=False)
+class Program(_Short):
     """What is done with one runtime, from its first step to how its block is left."""
 
     steps: Sequence[Step]
@@ -126,7 +150,7 @@ def dense_job(random: Random, depth: int) -> Job:
     """Make a job that sends and publishes others, to a depth."""
     choose = random.choice
     kinds: list[Any] = ["wait"] * 4 + ["raise"] * 2 + ["send"] * 6 + ["publish"] * 4
-    kinds += ["send twice"] * 4 + ["insist", "raise group"]
+    kinds += ["send twice"] * 4 + ["insist", "raise group", "mark"]
     acts = [
         Act(
             kind=choose(kinds),
@@ -156,6 +180,8 @@ def dense_program(seed: int, *, depth: int = 4, steps: int = 40) -> Program:
     kinds: list[Any] = ["send", "publish"] * 8
     kinds += ["cancel"] * 3 + ["cancel token", "subscribe", "unsubscribe"] + ["deactivate"] * 2
     kinds += ["sleep", "yield"] * 2 + ["stop", "stop when idle", "start", "save", "load"]
+    leaves: list[Any] = ["drain"] * 5 + ["stop", "error", "cancel"]
+    overflows: list[Any] = ["wait", "wait", "raise"]
     return Program(
         steps=[
             Step(
@@ -172,11 +198,11 @@ def dense_program(seed: int, *, depth: int = 4, steps: int = 40) -> Program:
         ],
         subscriptions=[(t, type) for t in ("p", "q") for type in TYPES if random.random() < 0.5],
         max_pending=choose([None, None, 1, 3]),
-        overflow=choose(["wait", "wait", "raise"]),
+        overflow=choose(overflows),
         intervene=random.random() < 0.6,
         started=random.random() < 0.8,
         ignore=random.random() < 0.5,
-        leave=choose(["drain"] * 5 + ["stop", "error", "cancel"]),
+        leave=choose(leaves),
     )
 
 
@@ -321,8 +347,8 @@ def program_with(kinds: Sequence[str], seed: int) -> Program:
             lines.remove(line)
     if "subscriptions" in options:
         options["subscriptions"] = list(dict.fromkeys([*options["subscriptions"], ("p", "one")]))
-    leave = random.choice(["drain", "drain", "drain", "stop", "error", "cancel"])
-    return Program(mixed, leave=leave, **options)
+    options["leave"] = random.choice(["drain", "drain", "drain", "stop", "error", "cancel"])
+    return Program(mixed, **options)
 
 
 # --- the smallest program that still fails

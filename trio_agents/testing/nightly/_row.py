@@ -25,10 +25,10 @@ class Report:
 
     units: int = 0
     seconds: float = 0.0
-    reached: Counter[str] = attrs.Factory(Counter)
-    figures: dict[str, float] = attrs.Factory(dict)
+    reached: Counter[str] = attrs.Factory(Counter[str])
+    figures: dict[str, float] = attrs.Factory(dict[str, float])
     violated: int = 0
-    violations: list[str] = attrs.Factory(list)
+    violations: list[str] = attrs.Factory(list[str])
 
     def add(self, other: Report) -> None:
         """Take in what another process has done for the same row."""

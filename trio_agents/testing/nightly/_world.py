@@ -9,15 +9,18 @@ from __future__ import annotations
 import gc
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from functools import partial
 from math import inf
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast, get_args
 
 import anyio
 import attrs
 
 from ..._agents._base_agent import BaseAgent
+from ..._core._ledger import RuntimeStatistics
 from ..._loops import _asyncio as asyncio_loop
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._contexts import AgentInstantiationContext, MessageContext
@@ -33,10 +36,20 @@ from ..._sansio._intervention import DefaultInterventionHandler, DropMessage
 from ..._sansio._log_names import ROOT_LOGGER_NAME
 from ..._sansio._subscriptions import TypeSubscription
 from .._monitor import InvariantViolation
-from .._simulation import Scenario, Simulation
+from .._simulation import Scenario, Simulation, press_ctrl_c
 from ._programs import AGENTS, TYPES, Act, Job, Program, Step
 
-__all__ = ["World", "scenario_of"]
+__all__ = ["FAULTS", "Fault", "World", "scenario_of"]
+
+Fault = Literal[
+    "senders are cancelled",
+    "tokens are cancelled",
+    "the block is cancelled",
+    "Ctrl-C",
+    "garbage is collected",
+    "the clock jumps",
+]
+FAULTS: Final = get_args(Fault)
 
 logger: Final = logging.getLogger(ROOT_LOGGER_NAME)
 
@@ -58,6 +71,10 @@ EXPECTED: Final[tuple[type[BaseException], ...]] = (
 )
 
 
+# What one handler leaves in it, the next one in the same task must not find.
+canary: ContextVar[int] = ContextVar("canary", default=0)
+
+
 @attrs.define(eq=False)
 class Message:
     """One submission of a job."""
@@ -67,8 +84,10 @@ class Message:
     chain: tuple[AgentId, ...] = ()  # the agents whose handlers wait for it
     inside: bool = False  # submitted by a handler
     published: bool = False
+    publisher: AgentId | None = None
+    topic_type: str | None = None
     asked: bool = False  # sent by an intervention handler
-    begun: list[AgentId] = attrs.Factory(list)
+    begun: list[AgentId] = attrs.Factory(list[AgentId])
 
     def __repr__(self) -> str:
         return f"<message {self.number}, chain {' -> '.join(map(str, self.chain))}>"
@@ -92,7 +111,10 @@ class World:
         self.observed: set[int] = set()  # those that somebody got
         self.logged: set[int] = set()
         self.kept: set[int] = set()  # those of them that a call of the runtime's has raised
+        # Subscriptions that were removed, with the number of the last message before that.
+        self.gone: dict[tuple[str, str], int] = {}
         self.is_leaving = False
+        self.is_broken_off = False  # the block is not left the way the program says
         self.is_over = False
         self._last_begun = Counter[tuple[AgentId, bool, bool]]()
 
@@ -126,7 +148,7 @@ class World:
             self.check(reply == message.number, f"{message} was answered by {reply}")
             self.replies += 1
         except BaseException as exc:  # only looked at
-            self.observed |= set(_numbers(exc))
+            self.observed |= _numbers(exc)
             raise
         finally:
             # A send is a call: whatever the sender gets, the handler has ended.
@@ -141,6 +163,11 @@ class World:
         self.check(not self.is_over, f"{message} began after the end")
         self.check(self.alive.get(id) is agent, f"{message} reached an agent that is closed")
         self.check(id not in message.begun, f"{message} was handled twice by {id}")
+        self.check(message.publisher != id, f"{message} came back to its publisher {id}")
+        gone = self.gone.get((message.topic_type or "", id.type), self.submitted)
+        self.check(message.number <= gone, f"{message} reached {id}, which subscribes no more")
+        found = canary.get()
+        self.check(not found, f"{message} met a context variable that message {found} had set")
         message.begun.append(id)
         if not message.asked and id not in message.chain:
             self._check_order(id, message)
@@ -178,6 +205,8 @@ class World:
             case "insist":
                 with anyio.CancelScope(shield=True):
                     await anyio.sleep(act.seconds)
+            case "mark":
+                canary.set(message.number)
             case "hang":
                 await anyio.sleep_forever()
             case "raise":
@@ -193,7 +222,8 @@ class World:
             with anyio.move_on_after(inf if act.patience is None else act.patience):
                 if act.kind == "publish":
                     inner = self.submit(job, message)
-                    inner.published = True
+                    inner.published, inner.publisher = True, agent.id
+                    inner.topic_type = act.topic.type
                     await agent.publish_message(inner, act.topic)
                 elif act.kind == "send":
                     await self.send(self.submit(job, message, agent.id), act.agent)
@@ -218,7 +248,32 @@ class World:
         try:
             yield
         except EXPECTED as exc:
-            self.kept |= set(_numbers(exc))
+            self.kept |= _numbers(exc)
+
+    @contextmanager
+    def one_interrupt(self) -> Generator[None, None, None]:
+        """See to it that Ctrl-C leaves a runtime's block as itself, and not in a group."""
+        try:
+            yield
+        except BaseExceptionGroup as exc:
+            self.check(
+                exc.subgroup(KeyboardInterrupt) is None,
+                f"Ctrl-C left the runtime's block in a group: {exc!r}",
+            )
+            raise
+
+    @contextmanager
+    def stopping_when_idle(self) -> Generator[None, None, None]:
+        """See to it that a stop at rest finds nothing that it would have to fail."""
+        before = len(self.runtime.statistics().dead_letters)
+        with self.expecting():
+            yield
+        for letter in self.runtime.statistics().dead_letters[before:]:
+            self.check(
+                "was stopped" not in letter.reason,
+                f"stop_when_idle failed a message that was queued: {letter}",
+            )
+        self.check_idle()
 
     def check_idle(self) -> None:
         """Nothing runs, and nothing waits."""
@@ -238,27 +293,38 @@ class World:
             self.replies <= statistics.handled,
             f"{self.replies} replies came of {statistics.handled} handled messages",
         )
-        if not self.program.ignore and self.program.leave in ("drain", "stop"):
+        if (
+            not self.program.ignore
+            and self.program.leave in ("drain", "stop")
+            and not self.is_broken_off
+        ):
             unkept = self.logged - self.kept
             self.check(not unkept, f"no call raised the failures number {sorted(unkept)}")
 
-    def check_exceptions(self) -> None:
-        """All tasks have ended: somebody has got each exception."""
+    def check_afterwards(self, tokens: Sequence[CancellationToken]) -> None:
+        """All tasks have ended: somebody has got each exception, and tokens hold on to nothing."""
+        held = [token for token in tokens if token._links]
+        self.check(not held, f"{len(held)} tokens still know messages that have their outcome")
         lost = set(range(1, self.raised + 1)) - self.observed - self.logged
         self.check(not lost, f"nobody got the exceptions number {sorted(lost)}")
 
 
-def _numbers(exc: BaseException) -> Iterator[int]:
-    """Give the numbers of all Oops in an exception, and in a group that it was raised from."""
-    if isinstance(exc, Oops):
-        yield cast("int", exc.args[0])
-    if isinstance(exc, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", exc).exceptions:
-            yield from _numbers(inner)
-    if isinstance(exc.__cause__, BaseExceptionGroup):
-        for inner in cast("BaseExceptionGroup[BaseException]", exc.__cause__).exceptions:
-            if inner is not exc:
-                yield from _numbers(inner)
+def _numbers(exc: BaseException) -> set[int]:
+    """Give the numbers of all Oops in an exception, and in what it was raised from."""
+    numbers: set[int] = set()
+    seen: dict[int, BaseException] = {}
+    left: list[BaseException | None] = [exc]
+    while left:
+        error = left.pop()
+        if error is None or id(error) in seen:
+            continue
+        seen[id(error)] = error
+        left.append(error.__cause__)
+        if isinstance(error, Oops):
+            numbers.add(cast("int", error.args[0]))
+        if isinstance(error, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return numbers
 
 
 class Agent(BaseAgent):
@@ -298,6 +364,20 @@ class Agent(BaseAgent):
         world.check(not busy, f"the state of {self.id} was {what} while it handles {busy}")
 
 
+class Wrap(DefaultInterventionHandler):
+    """Comes first, and puts each message into a box; the next one must find it in there."""
+
+    async def on_send(
+        self, message: Any, *, message_context: MessageContext, recipient: AgentId
+    ) -> Any:
+        """Wrap a request."""
+        return (message,)
+
+    async def on_publish(self, message: Any, *, message_context: MessageContext) -> Any:
+        """Wrap a publication."""
+        return (message,)
+
+
 class Intervene(DefaultInterventionHandler):
     """Does to messages what they say."""
 
@@ -314,8 +394,10 @@ class Intervene(DefaultInterventionHandler):
         """See a publication."""
         return await self._see(message)
 
-    async def _see(self, message: Message) -> Any:
+    async def _see(self, box: Any) -> Any:
         world = self._world
+        world.check(isinstance(box, tuple), f"{box} has passed by the first intervention handler")
+        message = cast("Message", box[0] if isinstance(box, tuple) else box)
         world.check(not message.begun, f"{message} was seen after it had begun")
         job = message.job
         if job.on_way == "drop":
@@ -348,23 +430,55 @@ class Intervene(DefaultInterventionHandler):
 class Running:
     """One program, while it runs."""
 
+    _block: anyio.CancelScope | None = None  # around the runtime's block
+
     def __init__(self, sim: Simulation, program: Program) -> None:
         self.sim = sim
         self.program = program
         self.world = World(sim, program)
         self.tokens = [CancellationToken(), CancellationToken()]
+        self.all_tokens = list(self.tokens)
         self.scopes: list[anyio.CancelScope] = []
         self.subscriptions: list[str] = []
         self.saved: Mapping[str, Any] = {}
 
-    async def run(self) -> None:
-        """Run it."""
+    def befall(self, fault: Fault, _: Simulation) -> None:
+        """Have something happen to the program, between two steps."""
+        match fault:
+            case "senders are cancelled":
+                self.sim.cancel_victims()
+            case "tokens are cancelled":
+                for token in self.tokens:
+                    token.cancel()
+            case "the block is cancelled":
+                self.world.is_leaving = self.world.is_broken_off = True
+                if self._block is not None:
+                    self._block.cancel()
+            case "Ctrl-C":
+                self.world.is_leaving = self.world.is_broken_off = True
+                press_ctrl_c(self.sim)
+            case "garbage is collected":
+                gc.collect()
+            case "the clock jumps":
+                self.sim.jump(2)
+
+    async def run(self) -> RuntimeStatistics:
+        """Run it.
+
+        Returns:
+            The runtime's statistics after its block.
+        """
         program, world = self.program, self.world
         async with anyio.create_task_group() as group:
-            with world.expecting(), anyio.CancelScope() as scope:
+            with (
+                world.expecting(),
+                world.one_interrupt(),
+                anyio.CancelScope() as scope,
+            ):
+                self._block = scope
                 async with self.sim.open_runtime(
                     started=False,
-                    intervention_handlers=[Intervene(world)] if program.intervene else [],
+                    intervention_handlers=[Wrap(), Intervene(world)] if program.intervene else [],
                     ignore_unhandled_exceptions=program.ignore,
                     max_pending=program.max_pending,
                     overflow=program.overflow,
@@ -378,7 +492,9 @@ class Running:
             world.check_end()
             # Whoever submits later waits for a next start: that is not for this program.
             group.cancel_scope.cancel()
-        world.check_exceptions()
+        world.check_afterwards(self.all_tokens)
+        statistics: RuntimeStatistics = world.runtime.statistics()
+        return statistics
 
     async def _set_up(self) -> None:
         runtime = self.world.runtime
@@ -396,9 +512,8 @@ class Running:
         if program.leave in ("drain", "stop") and not runtime.is_started():
             runtime.start()
         if program.leave == "drain":
-            with self.world.expecting():
+            with self.world.stopping_when_idle():
                 await runtime.stop_when_idle()
-            self.world.check_idle()
         self.world.is_leaving = True  # what is submitted later is for the next block
         if program.leave == "error":
             error = self.world.oops()
@@ -438,6 +553,7 @@ class Running:
         subscription = TypeSubscription(topic_type, agent_type, id=f"{topic_type} {agent_type}")
         if subscription.id not in self.subscriptions:
             await self.world.runtime.add_subscription(subscription)
+            self.world.gone.pop((topic_type, agent_type), None)
             self.subscriptions.append(subscription.id)
 
     async def _take(self, step: Step, group: anyio.abc.TaskGroup) -> None:
@@ -456,6 +572,7 @@ class Running:
                 if token is not None and step.token is not None:
                     token.cancel()
                     self.tokens[step.token] = CancellationToken()
+                    self.all_tokens.append(self.tokens[step.token])
             case "sleep":
                 await anyio.sleep(step.seconds)
             case "yield":
@@ -465,7 +582,10 @@ class Running:
                 await self._subscribe(step.topic.type, step.agent.type)
             case "unsubscribe":
                 if self.subscriptions:
-                    await runtime.remove_subscription(self.subscriptions.pop())
+                    id = self.subscriptions.pop()
+                    await runtime.remove_subscription(id)
+                    topic_type, _, agent_type = id.partition(" ")
+                    world.gone[topic_type, agent_type] = world.submitted
             case "deactivate":
                 group.start_soon(self._beside, runtime.deactivate, step.agent)
             case "save":
@@ -484,9 +604,8 @@ class Running:
                     world.check(not world.running, "stopped, but handlers run")
             case "stop when idle":
                 if runtime.is_started():
-                    with world.expecting():
+                    with world.stopping_when_idle():
                         await runtime.stop_when_idle()
-                    world.check_idle()
 
     async def _save(self) -> None:
         self.saved = await self.world.runtime.save_state()
@@ -496,7 +615,7 @@ class Running:
     ) -> None:
         if self.world.is_leaving:
             return
-        with scope, self._patience(step), self.world.expecting():
+        with scope, self.sim.victim(), self._patience(step), self.world.expecting():
             await self.world.send(self.world.submit(step.job), step.agent, token)
 
     async def _publish(
@@ -504,10 +623,10 @@ class Running:
     ) -> None:
         if self.world.is_leaving:
             return
-        with scope, self._patience(step), self.world.expecting():
-            await self.world.runtime.publish_message(
-                self.world.submit(step.job), step.topic, cancellation_token=token
-            )
+        with scope, self.sim.victim(), self._patience(step), self.world.expecting():
+            message = self.world.submit(step.job)
+            message.topic_type = step.topic.type
+            await self.world.runtime.publish_message(message, step.topic, cancellation_token=token)
 
     def _patience(self, step: Step) -> Any:
         return nullcontext() if step.patience is None else anyio.move_on_after(step.patience)
@@ -515,17 +634,27 @@ class Running:
     async def _beside(self, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
         if self.world.is_leaving:
             return
-        with self.world.expecting():
+        with self.sim.victim(), self.world.expecting():
             await call(*args)
 
 
-def scenario_of(program: Program) -> Scenario[None]:
-    """Give the scenario that runs *program*, and fails where a promise is not kept."""
+def scenario_of(
+    program: Program, fault: Fault | None = None, *, at: int = 0
+) -> Scenario[RuntimeStatistics]:
+    """Give the scenario that runs *program*, and fails where a promise is not kept.
 
-    async def scenario(sim: Simulation) -> None:
+    Args:
+        program: The program.
+        fault: What happens to it,
+        at: before which step.
+    """
+
+    async def scenario(sim: Simulation) -> RuntimeStatistics:
         running = Running(sim, program)
+        if fault is not None:
+            sim.inject(partial(running.befall, fault), at=max(at, sim.step + 1))
         with _listening(running.world.logged):
-            await running.run()
+            return await running.run()
 
     return scenario
 

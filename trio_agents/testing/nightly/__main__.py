@@ -1,0 +1,138 @@
+"""``python -m trio_agents.testing.nightly``: the long run, from the command line."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from ._report import render
+from ._row import Report, Row
+from ._rows import ROWS
+from ._runner import Night, run_rows
+
+# A page may say more than the figures: what is between these lines is put there by a run.
+BEGIN = "<!-- figures: begin -->"
+END = "<!-- figures: end -->"
+LINE_PERIOD = 30.0  # seconds between two lines, where the output is no terminal
+
+
+@click.command()
+@click.option("--minutes", default=60.0, show_default=True, help="How long, in all.")
+@click.option("--processes", default=os.cpu_count() or 1, show_default=True, help="How many.")
+@click.option("--seed", default=0, show_default=True, help="Where the seeds begin.")
+@click.option("--only", default="", help="Names of rows, with commas between.")
+@click.option("--list", "is_listing", is_flag=True, help="Show the rows, and run nothing.")
+@click.option(
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the figures into this Markdown file, between its figures marks if it has any.",
+)
+def main(
+    minutes: float, processes: int, seed: int, only: str, is_listing: bool, report: Path | None
+) -> None:
+    """Try every kind of fault as often as the time allows, and report what was reached.
+
+    Ends with 1 if a promise was broken, or if something that had to be met was met too rarely.
+    """
+    rows = _chosen(only)
+    if is_listing:
+        for row in rows:
+            click.echo(f"{row.name:24} {row.goal:>13,} {row.unit:20} {row.title}")
+        return
+    began = time.monotonic()
+    try:
+        with _Progress(rows) as progress:
+            night = run_rows(
+                rows,
+                seconds=60 * minutes,
+                lanes=processes,
+                seed=seed,
+                on_change=progress.show,
+            )
+    except KeyboardInterrupt:
+        click.echo("interrupted: nothing was reported", err=True)
+        sys.exit(130)
+    hours = (time.monotonic() - began) / 3600
+    # A hundred times in an hour, and in less time as many as that is of an hour.
+    at_least = max(1, min(100, math.floor(100 * minutes / 60)))
+    text = render(night, hours=hours, seed=seed, at_least=at_least)
+    if report is not None:
+        _write(report, text)
+    click.echo(text)
+    rare = night.too_rare(at_least)
+    for name, missed in rare.items():
+        click.echo(f"{name}: met fewer than {at_least} times: {', '.join(missed)}", err=True)
+    if night.violated:
+        click.echo(f"{night.violated} violations", err=True)
+    sys.exit(1 if night.violated or rare else 0)
+
+
+def _chosen(only: str) -> list[Row]:
+    names = [name for name in only.split(",") if name]
+    unknown = set(names) - {row.name for row in ROWS}
+    if unknown:
+        known = ", ".join(row.name for row in ROWS)
+        raise click.UsageError(f"no row is called {', '.join(sorted(unknown))}: there are {known}")
+    return [row for row in ROWS if not names or row.name in names]
+
+
+def _write(file: Path, text: str) -> None:
+    page = file.read_text(encoding="utf-8") if file.exists() else f"{BEGIN}\n{END}\n"
+    marks = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
+    if not marks.search(page):
+        raise click.UsageError(f"{file} has no lines {BEGIN} and {END} to put the figures between")
+    file.write_text(marks.sub(lambda _: f"{BEGIN}\n{text}{END}", page), encoding="utf-8")
+
+
+class _Progress:
+    """Shows how far the rows are: a table on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, rows: list[Row]) -> None:
+        self._rows = rows
+        console = Console(stderr=True)
+        self._live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
+        self._next = 0.0
+
+    def __enter__(self) -> _Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, night: Night, name: str) -> None:
+        if self._live is not None:
+            self._live.update(self._table(night))
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + LINE_PERIOD
+            row = next(row for row in self._rows if row.name == name)
+            report = night.reports[name]
+            click.echo(
+                f"{name}: {report.units:,} of {row.goal:,} {row.unit}, "
+                f"{night.violated} violations so far",
+                err=True,
+            )
+
+    def _table(self, night: Night) -> Table:
+        table = Table("row", "reached", "of a night", "violations")
+        for row in self._rows:
+            report = night.reports.get(row.name, Report())
+            reached = night.missing.get(row.name) or f"{report.units:,} {row.unit}"
+            share = f"{min(1.0, report.units / row.goal):.0%}"
+            table.add_row(row.name, reached, share, str(report.violated or ""))
+        return table
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m trio_agents.testing.nightly")

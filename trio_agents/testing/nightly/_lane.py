@@ -1,0 +1,116 @@
+"""What one process of the long run does: row after row, telling how far it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, TextIO
+
+from ._row import Report, Row, Watch
+
+__all__ = ["Told", "decode", "run_lane"]
+
+PERIOD: Final = 1.0  # seconds between two lines about the same row
+
+# A row's name, what has been done for it in this process, and whether that is all.
+Told = tuple[str, Report, bool]
+
+
+def run_lane(
+    rows: Iterable[Row], *, index: int, lanes: int, seconds: float, seed: int, out: TextIO
+) -> None:
+    """Run every row for its share of the time, and write a line for each bit of progress.
+
+    Args:
+        rows: What to run. What a row leaves of its time is shared by those after it.
+        index: Which lane this is,
+        lanes: of how many. Each does its part of a row's goal, with seeds of its own.
+        seconds: For all rows together.
+        seed: Where the seeds of all lanes begin.
+        out: Where the lines go.
+    """
+    left = list(rows)
+    end = time.monotonic() + seconds
+    while left:
+        row = left.pop(0)
+        share = row.weight / (row.weight + sum(other.weight for other in left))
+        teller = _Teller(row.name, out)
+        watch = Watch(
+            goal=-(-row.goal // lanes),
+            seconds=max(0.0, end - time.monotonic()) * share,
+            first_seed=seed + index,
+            stride=lanes,
+            on_progress=teller.progress,
+        )
+        teller.tell(watch.report, is_over=False)
+        try:
+            row.work(watch)
+        except Exception:  # what the row's own checks did not expect: a violation like others
+            watch.violation("the work itself failed:\n" + traceback.format_exc(limit=-8))
+        watch.goes_on()  # for the time
+        teller.tell(watch.report, is_over=True)
+
+
+class _Teller:
+    def __init__(self, name: str, out: TextIO) -> None:
+        self._name = name
+        self._out = out
+        self._next = 0.0
+
+    def progress(self, report: Report) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PERIOD
+            self.tell(report, is_over=False)
+
+    def tell(self, report: Report, *, is_over: bool) -> None:
+        line = {
+            "row": self._name,
+            "over": is_over,
+            "units": report.units,
+            "seconds": report.seconds,
+            "reached": dict(report.reached),
+            "figures": report.figures,
+            "violated": report.violated,
+            "violations": report.violations,
+        }
+        print(json.dumps(line), file=self._out, flush=True)
+
+
+def decode(line: str) -> Told:
+    """Read a line that a lane has written.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    told: dict[str, Any] = json.loads(line)
+    report = Report(
+        units=told["units"],
+        seconds=told["seconds"],
+        reached=Counter(told["reached"]),
+        figures=told["figures"],
+        violated=told["violated"],
+        violations=told["violations"],
+    )
+    return told["row"], report, told["over"]
+
+
+def main(arguments: list[str]) -> None:
+    """Run a lane as the runner asks for it: index, lanes, seconds, seed, names of rows."""
+    from ._rows import ROWS
+
+    index, lanes, seconds, seed, *names = arguments
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what rows print is not for the runner
+    chosen = [row for row in ROWS if row.name in names]
+    run_lane(
+        chosen, index=int(index), lanes=int(lanes), seconds=float(seconds), seed=int(seed), out=out
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,127 @@
+"""The report of a long run, as a page of the documentation."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import date
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+
+from ..._version import __version__
+from ._row import Report, Row
+from ._runner import Night
+
+__all__ = ["render"]
+
+TOOLS = ("trio", "anyio", "hypothesis")
+
+
+def render(night: Night, *, hours: float, seed: int, at_least: int, day: date | None = None) -> str:
+    """Give the figures of a night as Markdown, for a reader who has not seen the tests.
+
+    Args:
+        night: What was reached.
+        hours: How long it took.
+        seed: Where the seeds began.
+        at_least: How often everything had to be met that must be.
+        day: When it was; today.
+    """
+    parts = [_head(night, hours=hours, seed=seed, day=day or date.today())]
+    for family, rows in groupby(night.rows, key=lambda row: row.family):
+        parts.append(_table(family, list(rows), night))
+    parts.append(_figures(night))
+    parts.append(_met(night, at_least))
+    parts.append(_violations(night))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _head(night: Night, *, hours: float, seed: int, day: date) -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in TOOLS)
+    return f"""\
+| | |
+|---|---|
+| when | {day.isoformat()}, for {hours:.1f} hours in {night.lanes} processes, seeds from {seed} |
+| what | trio_agents {__version__}, {versions} |
+| where | CPython {platform.python_version()}, {platform.system()} {platform.release()}, \
+{platform.machine()}, {_cpu()} |
+| violations | {night.violated} |"""
+
+
+def _cpu() -> str:
+    count = f"{os.cpu_count()} processors"
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return f"{count}, {line.partition(':')[2].strip()}"
+    return count
+
+
+def _table(family: str, rows: list[Row], night: Night) -> str:
+    lines = [
+        f"### {family}",
+        "",
+        "| what was tried | what must hold | reached | of a night | violations | at 95 % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if row.name in night.missing:
+            lines.append(
+                f"| {row.title} | {row.promise} | not run: {night.missing[row.name]} | | | |"
+            )
+            continue
+        report = night.reports.get(row.name, Report())
+        share = min(1.0, report.units / row.goal)
+        bound = "" if report.violated or not report.units else f"< {3 / report.units:.1g}"
+        lines.append(
+            f"| {row.title} | {row.promise} | {report.units:,} {row.unit} | {share:.0%} "
+            f"| {report.violated} | {bound} |"
+        )
+    return "\n".join(lines)
+
+
+def _figures(night: Night) -> str:
+    lines = [
+        f"| {row.title} | {name} | {value:,.4g} |"
+        for row in night.rows
+        for name, value in sorted(night.reports.get(row.name, Report()).figures.items())
+    ]
+    if not lines:
+        return ""
+    return "\n".join(["### Measured on the way", "", "| in | what | |", "|---|---|---|", *lines])
+
+
+def _met(night: Night, at_least: int) -> str:
+    lines: list[str] = []
+    for row in night.rows:
+        reached = night.reports.get(row.name, Report()).reached
+        if row.expects and row.name not in night.missing:
+            rarest = min(row.expects, key=lambda name: reached[name])
+            lines.append(
+                f"| {row.title} | {len(row.expects)} | {rarest}: {reached[rarest]:,} times |"
+            )
+    if not lines:
+        return ""
+    return "\n".join(
+        [
+            "### What had to be met",
+            "",
+            f"A fault that never happened was not survived. Each of these had to be met {at_least} "
+            "times at least, or the run had failed.",
+            "",
+            "| in | kinds | the rarest |",
+            "|---|---|---|",
+            *lines,
+        ]
+    )
+
+
+def _violations(night: Night) -> str:
+    texts = [
+        f"#### {row.title}\n\n```text\n{text}\n```"
+        for row in night.rows
+        for text in night.reports.get(row.name, Report()).violations
+    ]
+    return "\n\n".join(["### Violations", *texts]) if texts else ""
