@@ -6,7 +6,7 @@ counted anew, from where the messages are, and compared with the one that is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ._envelope import RUNNING, SETTLED, Errand, Outcome
@@ -39,7 +39,7 @@ def audit(runtime: Runtime) -> Iterator[str]:
 
 
 def _audit_activation(
-    activation: Activation, carried: list[Envelope], released: object
+    activation: Activation, carried: list[Envelope], released: Iterable[Envelope]
 ) -> Iterator[str]:
     id = activation.id
     runners = [
@@ -49,7 +49,6 @@ def _audit_activation(
         and (envelope.stage is RUNNING or envelope.cleared or envelope is activation.starter)
         and envelope is not activation.closing
     ]
-    assert hasattr(released, "__iter__")
     waiting = [
         envelope
         for envelope in released

@@ -251,7 +251,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def _command(scenario: Scenario[Any]) -> Callable[[Trace], str]:
     """Give the command line that replays a trace, or nothing where nobody could import it."""
     name = getattr(scenario, "__qualname__", "<locals>")
-    module = getattr(scenario, "__module__", None)
+    module: str | None = getattr(scenario, "__module__", None)
     if module == "__main__":
         file = getattr(sys.modules["__main__"], "__file__", None)
         module = None if file is None else os.path.relpath(file)

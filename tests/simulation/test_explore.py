@@ -1,0 +1,215 @@
+"""Many schedules, and the plainest one that fails."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from trio_agents.testing import (
+    ScenarioFailed,
+    Simulation,
+    SingleSteps,
+    Stuck,
+    cancel_victim,
+    explore,
+    explore_fault,
+    replay,
+    simulate,
+)
+
+HERE: Final = Path(__file__).parent
+spec: Any = importlib.util.spec_from_file_location("scenarios", HERE / "scenarios.py")
+scenarios: Any = importlib.util.module_from_spec(spec)
+sys.modules["scenarios"] = scenarios
+spec.loader.exec_module(scenarios)
+
+
+def test_what_never_fails_was_run_under_many_schedules(on: Any) -> None:
+    async def three(sim: Simulation) -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(scenarios.harmless, sim)
+
+    explored = explore(three, seeds=50, loop=on)
+    assert explored.runs == 50
+    assert explored.schedules > 10
+    assert explored.steps > 50 * 3
+    assert explored.seconds > 0
+
+
+def failure(on: Any, **options: Any) -> ScenarioFailed:
+    with pytest.raises(ScenarioFailed) as caught:
+        explore(scenarios.lost_update, seeds=300, loop=on, **options)
+    return caught.value
+
+
+def test_a_race_is_found_and_its_cause_is_what_was_raised(on: Any) -> None:
+    failed = failure(on)
+    assert isinstance(failed.__cause__, ExceptionGroup | AssertionError)
+    assert failed.first.trace.seed > 0
+    assert "AssertionError: " in str(failed)
+
+
+def test_the_schedule_is_shrunk_to_the_decisions_that_matter(on: Any) -> None:
+    failed = failure(on, strategy=SingleSteps)
+    # The second has to take its five pauses while the first one waits, or the third so.
+    assert len(failed.run.trace.choices) <= 10
+    assert len(failed.run.trace.choices) <= len(failed.first.trace.choices)
+    assert len(failed.run.turns) == len(failed.run.trace.choices)
+    for turn in failed.run.turns:
+        assert turn in str(failed)
+        assert "goes on before" in turn
+
+
+def test_the_shrunk_schedule_fails_ten_times_out_of_ten(on: Any) -> None:
+    trace = str(failure(on).run.trace)
+    for _ in range(10):
+        with pytest.raises(AssertionError):
+            replay(scenarios.lost_update, trace)
+
+
+def test_the_message_has_one_command_that_repeats_it(on: Any) -> None:
+    command = str(failure(on)).rpartition("To repeat it: ")[2].split()
+    assert command[:3] == ["python", "-m", "trio_agents.testing"]
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+
+
+def test_a_scenario_that_nobody_could_import_is_repeated_by_a_call(on: Any) -> None:
+    async def fails(sim: Simulation) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ScenarioFailed, match=rf'replay\(scenario, "{on}:0:"\)') as caught:
+        explore(fails, loop=on)
+    assert "It fails under the plain schedule too." in str(caught.value)
+    assert caught.value.run.turns == ()
+
+
+def test_a_command_of_one_s_own_stands_in_the_message(on: Any) -> None:
+    failed = failure(on, command=lambda trace: f"make again {trace}")
+    assert str(failed).endswith(f"To repeat it: make again {failed.run.trace}")
+
+
+def test_shrinking_keeps_to_the_same_type_of_failure(on: Any) -> None:
+    async def two_faults(sim: Simulation) -> None:
+        order: list[int] = []
+
+        async def note(number: int) -> None:
+            await anyio.lowlevel.checkpoint()
+            order.append(number)
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(note, number)
+        if order == [0, 1, 2]:
+            raise ValueError
+        raise KeyError
+
+    def fails_as_meant(seed: int) -> bool:
+        try:
+            simulate(two_faults, seed=seed, loop=on, strategy=SingleSteps(seed))
+        except KeyError:
+            return True
+        except ValueError:
+            return False
+        return False
+
+    seed = next(filter(fails_as_meant, range(20)))
+    with pytest.raises(ScenarioFailed) as caught:
+        explore(two_faults, seeds=[seed], loop=on, strategy=SingleSteps)
+    assert isinstance(caught.value.run.error, KeyError)
+    assert caught.value.run.trace.choices
+
+
+def test_what_the_scenario_noted_is_told(on: Any) -> None:
+    assert "What it noted: " in str(failure(on))
+
+
+def test_seeds_may_be_given_one_by_one(on: Any) -> None:
+    assert explore(scenarios.harmless, seeds=(7, 9), loop=on).runs == 2
+
+
+# --- faults
+
+
+def test_a_fault_that_breaks_the_scenario_at_one_step_is_found_there(on: Any) -> None:
+    async def half_done(sim: Simulation) -> None:
+        halves = 0
+        with sim.victim():
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            halves += 1
+            await anyio.lowlevel.checkpoint()
+            halves += 1
+        assert halves != 1
+
+    with pytest.raises(ScenarioFailed) as caught:
+        explore_fault(half_done, cancel_victim, loop=on)
+    (injection,) = caught.value.faults
+    assert f"cancel_victim before step {injection.at}." in str(caught.value)
+    with pytest.raises(AssertionError):
+        replay(half_done, caught.value.run.trace, faults=[injection])
+
+
+def test_a_scenario_that_fails_without_a_fault_is_said_to(on: Any) -> None:
+    async def stuck(sim: Simulation) -> None:
+        await anyio.sleep_forever()
+
+    with pytest.raises(ScenarioFailed) as caught:
+        explore_fault(stuck, cancel_victim, loop=on)
+    assert isinstance(caught.value.__cause__, Stuck)
+    assert caught.value.faults == ()
+
+
+def test_steps_may_be_left_out(on: Any) -> None:
+    every = explore_fault(scenarios.lost_update, lambda sim: None, loop=on)
+    third = explore_fault(scenarios.lost_update, lambda sim: None, loop=on, every=3)
+    assert third.runs == 1 + -(-(every.runs - 1) // 3)
+
+
+# --- the command
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trio_agents.testing", *arguments],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("target", ["scenarios:harmless", "scenarios.py:harmless"])
+def test_the_command_says_if_a_schedule_passes(target: str) -> None:
+    done = run_command("replay", target, "trio:0:")
+    assert done.returncode == 0, done.stderr
+    assert "passes under this schedule" in done.stdout
+    assert "1 s of its time" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "trace", "message"),
+    [
+        ("scenarios", "trio:0:", "module:function"),
+        ("nowhere:harmless", "trio:0:", "No module named 'nowhere'"),
+        ("nowhere.py:harmless", "trio:0:", "nowhere.py"),
+        ("scenarios:nothing", "trio:0:", "nothing"),
+        ("scenarios:harmless", "nonsense", "trio:42:3=1,7=2"),
+    ],
+)
+def test_the_command_says_what_it_did_not_understand(target: str, trace: str, message: str) -> None:
+    done = run_command("replay", target, trace)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
