@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 # Shrinking ends when it has run the scenario so often, or for so long; mostly it is done before.
 MAX_SHRINKING: Final = 1000
-SECONDS_TO_SHRINK: Final = 20.0
+SECONDS_TO_SHRINK: Final = 10.0
 
 
 @attrs.frozen

@@ -30,7 +30,10 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     **{kind: program_with([kind], seed=0) for kind in KINDS},
     **{f"large {seed}": dense_program(seed, steps=60) for seed in (3, 14, 15, 92, 65)},
 }
-SECONDS_TO_SHRINK: Final = 15.0
+# The largest programs take some thousand. One that hangs may go on for ever, where quiet agents are
+# looked for by the clock.
+MAX_STEPS: Final = 20_000
+SECONDS_TO_SHRINK: Final = 8.0
 OUTCOMES: Final = tuple(outcome.value for outcome in Outcome)
 
 
@@ -45,7 +48,7 @@ def try_program(
     name: str = "",
 ) -> Run[RuntimeStatistics]:
     """Run a program once, and note how it went."""
-    run = run_scenario(scenario_of(program, fault, at=at), seed=seed, loop=loop)
+    run = _run(program, seed=seed, loop=loop, fault=fault, at=at)
     if run.error is None:
         statistics = run.value
         for outcome in OUTCOMES:
@@ -55,6 +58,13 @@ def try_program(
         watch.violation(_describe(program, run, fault=fault, at=at, name=name))
     watch.met(loop)
     return run
+
+
+def _run(
+    program: Program, *, seed: int, loop: LoopName, fault: Fault | None = None, at: int = 0
+) -> Run[RuntimeStatistics]:
+    scenario = scenario_of(program, fault, at=at)
+    return run_scenario(scenario, seed=seed, loop=loop, max_steps=MAX_STEPS)
 
 
 def _is_interrupt(error: BaseException) -> bool:
@@ -77,14 +87,14 @@ def _describe(
     def fails(smaller: Program) -> bool:
         if time.monotonic() > end:
             return False
-        again = run_scenario(scenario_of(smaller, fault, at=at), seed=trace.seed, loop=trace.loop)
+        again = _run(smaller, seed=trace.seed, loop=trace.loop, fault=fault, at=at)
         return type(again.error) is type(run.error)
 
     small = shrink_program(program, fails) if fault is None else program
     befallen = "" if fault is None else f", {fault} before step {at}"
+    again = _run(small, seed=trace.seed, loop=trace.loop, fault=fault, at=at)
     scenario = scenario_of(small, fault, at=at)
-    again = run_scenario(scenario, seed=trace.seed, loop=trace.loop)
-    what = failure(scenario, again if again.error is not None else run)
+    what = failure(scenario, again if again.error is not None else run, max_steps=MAX_STEPS)
     return f"{name or 'a program'}, seed {trace.seed} on {trace.loop}{befallen}: {what}\n{small}"
 
 
@@ -138,7 +148,7 @@ def run_faults_at_each_step(watch: Watch) -> None:
         name = tuple(PROGRAMS)[seed % len(KINDS)]
         program = PROGRAMS[name]
         for loop, fault in itertools.product(LOOPS, FAULTS):
-            steps = run_scenario(scenario_of(program), seed=seed, loop=loop).steps
+            steps = _run(program, seed=seed, loop=loop).steps
             for at in range(1, steps + 1):
                 if not watch.goes_on():
                     return

@@ -149,6 +149,13 @@ class World:
             self.replies += 1
         except BaseException as exc:  # only looked at
             self.observed |= _numbers(exc)
+            needless = (
+                isinstance(exc, DeadlockError)
+                and recipient in message.chain
+                and not message.begun
+                and message.job.on_way != "ask"
+            )
+            self.check(not needless, f"{message} to {recipient} would have got through: {exc}")
             raise
         finally:
             # A send is a call: whatever the sender gets, the handler has ended.
