@@ -6,14 +6,14 @@ counted anew, from where the messages are, and compared with the one that is kep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ._envelope import RUNNING, SETTLED, Errand, Outcome
+from ._activation import Activation
+from ._envelope import RUNNING, SETTLED, Envelope, Errand
 
 if TYPE_CHECKING:
-    from ._activation import Activation
-    from ._envelope import Envelope
     from ._runtime import Runtime
 
 __all__ = ["audit", "audit_end"]
@@ -23,7 +23,9 @@ def audit(runtime: Runtime) -> Iterator[str]:
     """Say what is wrong in the books, a sentence each."""
     ledger = runtime._ledger
     workers = runtime._workers
-    outcomes = sum(getattr(ledger, outcome.value) for outcome in Outcome)
+    outcomes = (
+        ledger.handled + ledger.failed + ledger.dropped + ledger.cancelled + ledger.undeliverable
+    )
     if ledger.accepted != outcomes + ledger.pending or ledger.pending < 0:
         yield (
             f"{ledger.accepted} messages were accepted, but {outcomes} have an outcome and "
@@ -34,34 +36,26 @@ def audit(runtime: Runtime) -> Iterator[str]:
         yield f"{ledger.running} messages run by the ledger, and workers have {len(carried)}"
     if workers.are_open and not workers.is_empty and not workers._scouts:
         yield "messages are queued, and no worker is on its way to them"
+    running = defaultdict[Activation | None, list[Envelope]](list)
+    for envelope in carried:
+        if envelope.stage is RUNNING or envelope.cleared or _starts(envelope):
+            running[envelope.activation].append(envelope)
+    for envelope in workers._released:  # let out of their mailboxes, and not taken up yet
+        if envelope.cleared and envelope.stage is not SETTLED:
+            running[envelope.activation].append(envelope)
     for activation in runtime._activations.values():
-        yield from _audit_activation(activation, carried, workers._released)
+        yield from _audit_activation(activation, running.get(activation, ()))
 
 
-def _audit_activation(
-    activation: Activation, carried: list[Envelope], released: Iterable[Envelope]
-) -> Iterator[str]:
+def _starts(envelope: Envelope) -> bool:
+    return envelope.activation is not None and envelope.activation.starter is envelope
+
+
+def _audit_activation(activation: Activation, running: Sequence[Envelope]) -> Iterator[str]:
     id = activation.id
-    runners = [
-        envelope
-        for envelope in carried
-        if envelope.activation is activation
-        and (envelope.stage is RUNNING or envelope.cleared or envelope is activation.starter)
-        and envelope is not activation.closing
-    ]
-    waiting = [
-        envelope
-        for envelope in released
-        if envelope.activation is activation
-        and envelope.cleared
-        and envelope.stage is not SETTLED
-        and envelope is not activation.closing
-    ]
-    if activation.running != len(runners) + len(waiting):
-        yield (
-            f"{activation.running} handlers of {id} run by its books, and {len(runners)} do, "
-            f"with {len(waiting)} about to"
-        )
+    running = [envelope for envelope in running if envelope is not activation.closing]
+    if activation.running != len(running):
+        yield f"{activation.running} handlers of {id} run by its books, and {len(running)} do"
     if activation.open and (
         activation.agent is None
         or activation.limit is not None
@@ -70,8 +64,8 @@ def _audit_activation(
         or activation.head is not None
     ):
         yield f"{id} takes messages at once, and is not ready to"
-    if activation.limit is not None:
-        beside = sum(1 for envelope in runners if not activation.is_reentrant(envelope))
+    if activation.limit is not None and len(running) > activation.limit:
+        beside = sum(1 for envelope in running if not activation.is_reentrant(envelope))
         if beside > activation.limit:
             yield f"{beside} handlers of {id} run, and its limit is {activation.limit}"
     size = activation.registration.mailbox_size

@@ -251,11 +251,11 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 def _command(scenario: Scenario[Any]) -> Callable[[Trace], str]:
     """Give the command line that replays a trace, or nothing where nobody could import it."""
     name = getattr(scenario, "__qualname__", "<locals>")
-    module: str | None = getattr(scenario, "__module__", None)
+    module = str(getattr(scenario, "__module__", ""))
     if module == "__main__":
-        file = getattr(sys.modules["__main__"], "__file__", None)
-        module = None if file is None else os.path.relpath(file)
-    if module is None or "<locals>" in name:
+        file: str | None = getattr(sys.modules["__main__"], "__file__", None)
+        module = "" if file is None else os.path.relpath(file)
+    if not module or "<locals>" in name:
         return lambda trace: ""
     target = shlex.quote(f"{module}:{name}")
     return lambda trace: f"python -m trio_agents.testing replay {target} {trace}"

@@ -118,10 +118,9 @@ class World:
         self.is_over = False
         self._last_begun = Counter[tuple[AgentId, bool, bool]]()
 
-    def check(self, holds: bool, fault: str) -> None:
-        """End the run if a promise was not kept."""
-        if not holds:
-            self.sim.end(InvariantViolation(fault))
+    def fault(self, text: str) -> None:
+        """End the run: a promise was not kept."""
+        self.sim.end(InvariantViolation(text))
 
     # --- what handlers do
 
@@ -145,7 +144,8 @@ class World:
         """Send a message, and look at what comes back."""
         try:
             reply = await self.runtime.send_message(message, recipient, cancellation_token=token)
-            self.check(reply == message.number, f"{message} was answered by {reply}")
+            if reply != message.number:
+                self.fault(f"{message} was answered by {reply}")
             self.replies += 1
         except BaseException as exc:  # only looked at
             self.observed |= _numbers(exc)
@@ -155,26 +155,31 @@ class World:
                 and not message.begun
                 and message.job.on_way != "ask"
             )
-            self.check(not needless, f"{message} to {recipient} would have got through: {exc}")
+            if needless:
+                self.fault(f"{message} to {recipient} would have got through: {exc}")
             raise
         finally:
             # A send is a call: whatever the sender gets, the handler has ended.
-            self.check(
-                all(running is not message for running, _ in self.running),
-                f"a sender went on while {message} was being handled",
-            )
+            if any(running is message for running, _ in self.running):
+                self.fault(f"a sender went on while {message} was being handled")
 
     async def handle(self, agent: Agent, message: Message) -> int:
         """Handle a message."""
         id = agent.id
-        self.check(not self.is_over, f"{message} began after the end")
-        self.check(self.alive.get(id) is agent, f"{message} reached an agent that is closed")
-        self.check(id not in message.begun, f"{message} was handled twice by {id}")
-        self.check(message.publisher != id, f"{message} came back to its publisher {id}")
+        if self.is_over:
+            self.fault(f"{message} began after the end")
+        if self.alive.get(id) is not agent:
+            self.fault(f"{message} reached an agent that is closed")
+        if id in message.begun:
+            self.fault(f"{message} was handled twice by {id}")
+        if message.publisher == id:
+            self.fault(f"{message} came back to its publisher {id}")
         gone = self.gone.get((message.topic_type or "", id.type), self.submitted)
-        self.check(message.number <= gone, f"{message} reached {id}, which subscribes no more")
+        if message.number > gone:
+            self.fault(f"{message} reached {id}, which subscribes no more")
         found = canary.get()
-        self.check(not found, f"{message} met a context variable that message {found} had set")
+        if found:
+            self.fault(f"{message} met a context variable that message {found} had set")
         message.begun.append(id)
         if not message.asked and id not in message.chain:
             self._check_order(id, message)
@@ -197,13 +202,15 @@ class World:
         first = saves and message.inside and not message.published
         stream = (id, bounded and message.inside, first)
         last = self._last_begun[stream]
-        self.check(last < message.number, f"{message} began at {id} after number {last}")
+        if last >= message.number:
+            self.fault(f"{message} began at {id} after number {last}")
         self._last_begun[stream] = message.number
 
     def _check_limit(self, id: AgentId) -> None:
         limit = TYPES[id.type].get("max_concurrency")
         running = [m for m, agent in self.running if agent.id == id and id not in m.chain]
-        self.check(limit is None or len(running) <= limit, f"{id} handles {running} at once")
+        if limit is not None and len(running) > limit:
+            self.fault(f"{id} handles {running} at once")
 
     async def _do(self, agent: Agent, message: Message, act: Act) -> None:
         match act.kind:
@@ -263,10 +270,8 @@ class World:
         try:
             yield
         except BaseExceptionGroup as exc:
-            self.check(
-                exc.subgroup(KeyboardInterrupt) is None,
-                f"Ctrl-C left the runtime's block in a group: {exc!r}",
-            )
+            if exc.subgroup(KeyboardInterrupt) is not None:
+                self.fault(f"Ctrl-C left the runtime's block in a group: {exc!r}")
             raise
 
     @contextmanager
@@ -276,44 +281,47 @@ class World:
         with self.expecting():
             yield
         for letter in self.runtime.statistics().dead_letters[before:]:
-            self.check(
-                "was stopped" not in letter.reason,
-                f"stop_when_idle failed a message that was queued: {letter}",
-            )
+            if "was stopped" in letter.reason:
+                self.fault(f"stop_when_idle failed a message that was queued: {letter}")
         self.check_idle()
 
     def check_idle(self) -> None:
         """Nothing runs, and nothing waits."""
-        self.check(not self.running, f"idle, but {self.running} are being handled")
-        self.check(self.runtime.statistics().pending == 0, "idle, but messages are pending")
+        if self.running:
+            self.fault(f"idle, but {self.running} are being handled")
+        if self.runtime.statistics().pending:
+            self.fault("idle, but messages are pending")
 
     def check_end(self) -> None:
         """The block was left: what holds of every program then."""
         statistics = self.runtime.statistics()
-        self.check(not self.running, f"{self.running} outlive the block")
-        self.check(not self.alive, f"{self.alive} were never closed")
-        self.check(
-            self.returned == statistics.handled,
-            f"{self.returned} handlers returned, and {statistics.handled} messages are handled",
-        )
-        self.check(
-            self.replies <= statistics.handled,
-            f"{self.replies} replies came of {statistics.handled} handled messages",
-        )
+        if self.running:
+            self.fault(f"{self.running} outlive the block")
+        if self.alive:
+            self.fault(f"{self.alive} were never closed")
+        if self.returned != statistics.handled:
+            self.fault(
+                f"{self.returned} handlers returned, and {statistics.handled} messages are handled"
+            )
+        if self.replies > statistics.handled:
+            self.fault(f"{self.replies} replies came of {statistics.handled} handled messages")
         if (
             not self.program.ignore
             and self.program.leave in ("drain", "stop")
             and not self.is_broken_off
         ):
             unkept = self.logged - self.kept
-            self.check(not unkept, f"no call raised the failures number {sorted(unkept)}")
+            if unkept:
+                self.fault(f"no call raised the failures number {sorted(unkept)}")
 
     def check_afterwards(self, tokens: Sequence[CancellationToken]) -> None:
         """All tasks have ended: somebody has got each exception, and tokens hold on to nothing."""
         held = [token for token in tokens if token._links]
-        self.check(not held, f"{len(held)} tokens still know messages that have their outcome")
+        if held:
+            self.fault(f"{len(held)} tokens still know messages that have their outcome")
         lost = set(range(1, self.raised + 1)) - self.observed - self.logged
-        self.check(not lost, f"nobody got the exceptions number {sorted(lost)}")
+        if lost:
+            self.fault(f"nobody got the exceptions number {sorted(lost)}")
 
 
 def _numbers(exc: BaseException) -> set[int]:
@@ -341,7 +349,8 @@ class Agent(BaseAgent):
         super().__init__("of a program")
         self._world = world
         self.handled = 0
-        world.check(self.id not in world.alive, f"a second {self.id} was made")
+        if self.id in world.alive:
+            world.fault(f"a second {self.id} was made")
         world.alive[self.id] = self
 
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
@@ -352,8 +361,10 @@ class Agent(BaseAgent):
         """Be closed, once, and with nothing to do."""
         world = self._world
         busy = [message for message, agent in world.running if agent is self]
-        world.check(not busy, f"{self.id} was closed while it handles {busy}")
-        world.check(world.alive.pop(self.id, None) is self, f"{self.id} was closed twice")
+        if busy:
+            world.fault(f"{self.id} was closed while it handles {busy}")
+        if world.alive.pop(self.id, None) is not self:
+            world.fault(f"{self.id} was closed twice")
 
     async def save_state(self) -> Mapping[str, Any]:
         """Say how much was handled, between two messages."""
@@ -368,7 +379,8 @@ class Agent(BaseAgent):
     def _check_between_messages(self, what: str) -> None:
         world = self._world
         busy = [message for message, agent in world.running if agent is self]
-        world.check(not busy, f"the state of {self.id} was {what} while it handles {busy}")
+        if busy:
+            world.fault(f"the state of {self.id} was {what} while it handles {busy}")
 
 
 class Wrap(DefaultInterventionHandler):
@@ -403,9 +415,11 @@ class Intervene(DefaultInterventionHandler):
 
     async def _see(self, box: Any) -> Any:
         world = self._world
-        world.check(isinstance(box, tuple), f"{box} has passed by the first intervention handler")
+        if not isinstance(box, tuple):
+            world.fault(f"{box} has passed by the first intervention handler")
         message = cast("Message", box[0] if isinstance(box, tuple) else box)
-        world.check(not message.begun, f"{message} was seen after it had begun")
+        if message.begun:
+            world.fault(f"{message} was seen after it had begun")
         job = message.job
         if job.on_way == "drop":
             return DropMessage
@@ -608,7 +622,8 @@ class Running:
                 if runtime.is_started():
                     with world.expecting():
                         await runtime.stop(deadline=self.sim.current_time() + step.seconds)
-                    world.check(not world.running, "stopped, but handlers run")
+                    if world.running:
+                        world.fault("stopped, but handlers run")
             case "stop when idle":
                 if runtime.is_started():
                     with world.stopping_when_idle():
