@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 import trio_agents
 from trio_agents import AgentId, SingleThreadedAgentRuntime
-from trio_agents.testing import RUNTIME_CHECKS, Capability, check_runtime
+from trio_agents.testing import RUNTIME_CHECKS, Capability, Check, check_runtime
 
 
 class CountingRuntime(SingleThreadedAgentRuntime):
@@ -45,11 +47,6 @@ def test_what_it_does_not_offer_is_listed() -> None:
 
 # [/test]
 # [each]
-import pytest  # noqa: E402
-
-from trio_agents.testing import Check  # noqa: E402
-
-
 @pytest.mark.parametrize("check", RUNTIME_CHECKS, ids=lambda check: check.name)
 async def test_it_keeps_the_promise(check: Check) -> None:
     await check(open_counting_runtime)

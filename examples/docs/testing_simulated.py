@@ -1,6 +1,8 @@
 # docs/guides/testing.md: one test under many schedules. docs/guides/races.md says more.
 
 # [test]
+from dataclasses import dataclass
+
 import pytest
 import trio
 
@@ -13,35 +15,63 @@ from trio_agents import (
 )
 from trio_agents.testing import Probe
 
+STOCK = AgentId("stock", "default")
+BANK = AgentId("bank", "default")
 
-class Counter(RoutedAgent):
-    """Counts, and looks the number up elsewhere."""
+
+@dataclass(frozen=True)
+class Reserve:
+    item: str
+
+
+@dataclass(frozen=True)
+class Ship:
+    item: str
+
+
+class Stock(RoutedAgent):
+    """Ships what was reserved."""
 
     def __init__(self) -> None:
-        super().__init__("counts")
-        self.count = 0
+        super().__init__("ships")
+        self.reserved = set[str]()
 
     @rpc
-    async def add(self, message: int, ctx: MessageContext) -> None:
-        before = self.count
-        await self.send_message("may I?", AgentId("permit", "default"))
-        self.count = before + message  # another message may have come meanwhile
+    async def reserve(self, message: Reserve, ctx: MessageContext) -> None:
+        self.reserved.add(message.item)
+
+    @rpc
+    async def ship(self, message: Ship, ctx: MessageContext) -> None:
+        self.reserved.remove(message.item)
+
+
+class Desk(RoutedAgent):
+    """Sells."""
+
+    def __init__(self) -> None:
+        super().__init__("sells")
+
+    @rpc
+    async def sell(self, item: str, ctx: MessageContext) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.send_message, Reserve(item), STOCK)
+            nursery.start_soon(self.send_message, f"pay {item}", BANK)
+        await self.send_message(Ship(item), STOCK)
 
 
 @pytest.fixture
-async def counter(runtime: SingleThreadedAgentRuntime) -> AgentId:
-    await Probe.register(runtime, "permit")
-    await Counter.register(runtime, "counter", Counter, max_concurrency=1)
-    return AgentId("counter", "x")
+async def bank(runtime: SingleThreadedAgentRuntime) -> Probe:
+    await Stock.register(runtime, "stock", Stock)
+    await Desk.register(runtime, "desk", Desk)
+    return await Probe.register(runtime, "bank")
 
 
 @pytest.mark.simulate(seeds=50)
-async def test_no_number_is_lost(runtime: SingleThreadedAgentRuntime, counter: AgentId) -> None:
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(runtime.send_message, 1, counter)
-    agent = await runtime.try_get_underlying_agent_instance(counter, type=Counter)
-    assert agent.count == 3
+async def test_what_is_sold_is_shipped(runtime: SingleThreadedAgentRuntime, bank: Probe) -> None:
+    await runtime.send_message("lamp", AgentId("desk", "x"))
+    assert await bank.expect(str) == "pay lamp"
+    stock = await runtime.try_get_underlying_agent_instance(STOCK, type=Stock)
+    assert stock.reserved == set()
 
 
 # [/test]

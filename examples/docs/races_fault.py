@@ -1,0 +1,45 @@
+"""A fault at each step of a scenario."""
+
+from dataclasses import dataclass
+
+import anyio
+
+from trio_agents import AgentId, MessageContext, RoutedAgent, rpc
+from trio_agents.testing import Simulation, cancel_victim, explore_fault
+
+
+@dataclass
+class Order:
+    tickets: int
+
+
+class Shop(RoutedAgent):
+    """Sells tickets, as many as there are."""
+
+    def __init__(self) -> None:
+        super().__init__("sells tickets")
+        self.left = 3
+        self.sold = 0
+
+    @rpc
+    async def on_order(self, message: Order, ctx: MessageContext) -> bool:
+        await anyio.sleep(0.1)  # asks a bank, say
+        self.left -= message.tickets
+        self.sold += message.tickets
+        return True
+
+
+# [fault]
+async def one_customer(sim: Simulation) -> None:
+    shop = AgentId("shop", "main")
+    async with sim.open_runtime() as runtime:
+        await Shop.register(runtime, "shop", Shop)
+        with sim.victim():
+            await runtime.send_message(Order(2), shop)
+        agent = await runtime.try_get_underlying_agent_instance(shop, Shop)
+        assert agent.left + agent.sold == 3
+
+
+explored = explore_fault(one_customer, cancel_victim)
+print(f"the order was cancelled at {explored.runs - 1} points")
+# [/fault]
