@@ -243,11 +243,22 @@ def test_tasks_that_a_scenario_leaves_running_fail_it() -> None:
         simulate(leave, loop="asyncio")
 
 
-def test_what_is_warned_of_in_a_run_is_kept_with_it(on: Any) -> None:
+def test_what_is_warned_of_in_a_run_is_kept_with_it_and_given_again(on: Any) -> None:
     async def warn(sim: Simulation) -> None:
         warnings.warn("careful", stacklevel=1)
 
-    assert simulate(warn, loop=on).warnings == ("careful",)
+    with pytest.warns(UserWarning, match="careful"):
+        assert simulate(warn, loop=on).warnings == ("careful",)
+
+
+def test_a_warning_that_is_an_error_to_the_caller_fails_the_run(on: Any) -> None:
+    async def forget(sim: Simulation) -> None:
+        anyio.sleep(1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeWarning, match="never awaited"):
+            simulate(forget, loop=on)
 
 
 # --- faults

@@ -14,5 +14,6 @@ def claim_names(module: str, namespace: dict[str, Any]) -> None:
     """
     for name in namespace["__all__"]:
         value = namespace[name]
-        if getattr(value, "__module__", "").startswith("trio_agents._"):
+        home = getattr(value, "__module__", "")
+        if home.startswith("trio_agents.") and "._" in home:
             value.__module__ = module

@@ -45,7 +45,11 @@ __all__ = [
 T = TypeVar("T")
 
 Scenario = Callable[["Simulation"], Awaitable[T]]
+"""An async function that is run in a simulation, and called with it. It fails by raising."""
+
 Fault = Callable[["Simulation"], object]
+"""Something that happens between two steps of a simulation. It is called with it, between two
+steps, and must not wait."""
 
 # After a scenario was told to end it may go on for so many steps; then its run is given up.
 STEPS_TO_END: Final = 10_000
@@ -326,6 +330,18 @@ class Simulation:
             error.__context__ = raised
         if error is None and (left := self._run.left_over()):
             error = InvariantViolation(f"tasks were left: {'; '.join(left)}")
+        # Whoever has called us says what becomes of warnings: by their filters some may be errors.
+        for warning in warned:
+            try:
+                warnings.warn_explicit(
+                    warning.message,
+                    warning.category,
+                    warning.filename,
+                    warning.lineno,
+                    source=warning.source,
+                )
+            except Warning as exc:
+                error = exc if error is None else error
         trace = Trace(self.loop, self.seed, self.scheduler.choices)
         return Run(
             trace=trace,
@@ -363,7 +379,9 @@ class Run(Generic[T]):
         steps: How many steps its tasks took.
         seconds: How long it took, by its own clock.
         history: What the scenario has noted.
-        warnings: The texts of the warnings that were given during the run.
+        warnings: The texts of the warnings that were given during the run. They are given once more
+            at its end, where the filters of whoever runs the simulation apply: one that these make
+            an error fails the run.
         error: What it has failed with, or None.
         turns: The decisions of its schedule in words, if that was asked for.
     """

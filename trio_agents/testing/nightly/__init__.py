@@ -3,3 +3,5 @@
 ``python -m trio_agents.testing.nightly`` runs it, stops by itself, and ends with 1 if anything that
 the library promises did not hold.
 """
+
+__all__: list[str] = []

@@ -1,0 +1,507 @@
+"""The pytest plugin, in pytest runs of its own beside pytest-trio and anyio's plugin."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+HEAD = """
+import anyio, pytest, sniffio, trio
+from trio_agents import AgentId, DefaultTopicId, RoutedAgent, message_handler
+from trio_agents.testing._scripted import ScriptedAgent, raises, returns
+from trio_agents.testing._waiting import wait_all_tasks_blocked
+LOG = []
+"""
+
+
+class Run:
+    """Writes tests and runs them."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.subprocess = False
+
+    def __call__(self, source: str, *options: str, ini: str = "") -> pytest.RunResult:
+        lines = source.splitlines()
+        indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+        body = "\n".join(line[indent:] for line in lines)
+        self.pytester.makepyfile(test_it=HEAD + body)
+        self.pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
+        options = ("-p", "no:trio_agents", "-p", "trio_agents.testing.pytest_plugin", *options)
+        if self.subprocess:
+            return self.pytester.runpytest_subprocess(*options, timeout=60)
+        return self.pytester.runpytest_inprocess(*options)
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    return Run(pytester)
+
+
+TRIO_MODE = "trio_mode = true"
+
+
+def lines_of(result: pytest.RunResult) -> str:
+    return str(result.stdout)
+
+
+# --- the fixtures, without simulation
+
+USES_ALL = """
+async def test_all(runtime, probe, no_leaks):
+    probe.answer_with(1)
+    assert await runtime.send_message("x", probe.id) == 1
+    await runtime.publish_message("y", DefaultTopicId())
+    await probe.expect(str)
+    assert await probe.expect(str) == "y"
+    is_asyncio = sniffio.current_async_library() == "asyncio"
+    assert ("asyncio" in type(runtime).__module__) == is_asyncio
+"""
+
+
+def test_the_fixtures_work_in_trio_mode(run: Run) -> None:
+    run(USES_ALL, ini=TRIO_MODE).assert_outcomes(passed=1)
+
+
+def test_the_fixtures_work_for_a_test_with_the_mark_trio(run: Run) -> None:
+    run("@pytest.mark.trio" + USES_ALL).assert_outcomes(passed=1)
+
+
+def test_the_fixtures_work_for_anyio_on_both_loops(run: Run) -> None:
+    run("@pytest.mark.anyio" + USES_ALL).assert_outcomes(passed=2)
+
+
+def test_the_fixtures_work_in_a_process_of_its_own(run: Run) -> None:
+    run.subprocess = True
+    run(USES_ALL, ini=TRIO_MODE).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_a_failure_of_a_publication_fails_the_test(run: Run, mark: str) -> None:
+    result = run(
+        f"""
+        @pytest.mark.{mark}
+        async def test_it(runtime, probe):
+            probe.answer_with(raises(KeyError("lost otherwise")))
+            await runtime.publish_message("x", DefaultTopicId())
+        """
+    )
+    assert "lost otherwise" in lines_of(result)
+    assert result.ret == 1
+
+
+def test_a_request_that_nobody_handles_is_an_error(run: Run) -> None:
+    run(
+        """
+        class Deaf(RoutedAgent):
+            def __init__(self):
+                super().__init__("hears nothing")
+
+        async def test_it(runtime):
+            await Deaf.register(runtime, "deaf", Deaf)
+            with pytest.raises(Exception, match="has no handler"):
+                await runtime.send_message("x", AgentId("deaf", "x"))
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
+
+
+def test_the_options_of_the_runtime_may_be_overridden(run: Run) -> None:
+    run(
+        """
+        @pytest.fixture
+        def runtime_options():
+            return {"ignore_unhandled_exceptions": True}
+
+        async def test_it(runtime, probe):
+            probe.answer_with(KeyError)
+            await runtime.publish_message("x", DefaultTopicId())
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
+
+
+def test_a_leak_is_an_error_of_the_test(run: Run) -> None:
+    result = run(
+        """
+        async def fine():
+            pass
+
+        async def test_it(no_leaks, runtime):
+            fine()
+        """,
+        ini=TRIO_MODE,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    assert "coroutine 'fine' was never awaited" in lines_of(result)
+
+
+def test_the_simulation_is_for_simulated_tests(run: Run) -> None:
+    result = run("async def test_it(simulation): pass", ini=TRIO_MODE)
+    assert "'simulation' is for tests with the mark simulate" in lines_of(result)
+    assert result.ret == 1
+
+
+# --- simulated tests
+
+
+@pytest.mark.parametrize("ini", ["", TRIO_MODE, "anyio_mode = auto"])
+@pytest.mark.parametrize("loop", ["trio", "asyncio"])
+def test_a_simulated_test_runs_once_for_each_seed(run: Run, ini: str, loop: str) -> None:
+    result = run(
+        f"""
+        @pytest.mark.simulate(seeds=7, loop="{loop}")
+        async def test_it(runtime, probe, simulation):
+            assert sniffio.current_async_library() == simulation.loop == "{loop}"
+            assert not LOG or LOG[-1] is not runtime
+            LOG.append(runtime)
+            probe.answer_with(1)
+            assert await runtime.send_message("x", probe.id) == 1
+
+        def test_after():
+            assert len(LOG) in (7, 14)
+        """,
+        ini=ini,
+    )
+    assert result.ret == 0, lines_of(result)
+
+
+def test_the_default_is_a_hundred_seeds_on_trio(run: Run) -> None:
+    run(
+        """
+        @pytest.mark.simulate
+        async def test_it(simulation):
+            LOG.append((simulation.seed, simulation.loop))
+
+        def test_after():
+            assert LOG == [(seed, "trio") for seed in range(100)]
+        """
+    ).assert_outcomes(passed=2)
+
+
+def test_a_mark_of_anyio_says_which_loop(run: Run) -> None:
+    run(
+        """
+        pytestmark = pytest.mark.anyio
+
+        @pytest.mark.simulate(seeds=2)
+        async def test_it(runtime, simulation, anyio_backend):
+            assert simulation.loop == anyio_backend
+            LOG.append(simulation.loop)
+
+        def test_after():
+            assert sorted(LOG) == ["asyncio"] * 2 + ["trio"] * 2
+        """
+    ).assert_outcomes(passed=3)
+
+
+def test_the_clock_jumps(run: Run) -> None:
+    run(
+        """
+        @pytest.mark.simulate(seeds=3)
+        async def test_it(runtime, probe):
+            await anyio.sleep(3600)
+            await probe.expect_none(within=3600)
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
+
+
+def test_a_simulated_test_of_a_class_sees_its_instance(run: Run) -> None:
+    run(
+        """
+        class TestIt:
+            @pytest.fixture
+            async def mine(self, runtime):
+                self.runtime = runtime
+                yield "mine"
+
+            @pytest.mark.simulate(seeds=2)
+            @pytest.mark.parametrize("number", [1, 2])
+            async def test_it(self, mine, number):
+                assert (mine, number) in [("mine", 1), ("mine", 2)]
+                assert self.runtime.is_started()
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=2)
+
+
+def test_fixtures_are_set_up_in_each_run_in_order_and_ended_in_reverse(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        def plain():
+            LOG.append("plain")
+            yield "plain"
+            LOG.append("plain ends")
+
+        @pytest.fixture
+        async def agent(runtime, plain):
+            LOG.append(f"agent with {plain}")
+            yield runtime
+            LOG.append("agent ends")
+
+        @pytest.fixture
+        def below(agent):
+            LOG.append("below")
+            yield agent
+            LOG.append("below ends")
+
+        @pytest.fixture
+        def function(below):
+            return [below]
+
+        @pytest.fixture
+        async def first():
+            LOG.append("first")
+
+        @pytest.mark.simulate(seeds=2)
+        async def test_it(first, function, runtime):
+            assert (first, function) == (None, [runtime])
+            LOG.append("test")
+
+        def test_after():
+            run = ["first", "agent with plain", "below", "test", "below ends", "agent ends"]
+            assert LOG == ["plain", *run, *run, "plain ends"], LOG
+        """,
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_fixtures_for_all_tests_are_set_up_in_each_run(run: Run) -> None:
+    run(
+        """
+        @pytest.fixture(autouse=True)
+        async def always(runtime):
+            LOG.append(runtime)
+
+        @pytest.mark.simulate(seeds=3)
+        async def test_it(runtime):
+            assert LOG[-1] is runtime
+
+        @pytest.mark.simulate(seeds=1)
+        async def test_after():
+            assert len(LOG) == 4
+        """
+    ).assert_outcomes(passed=2)
+
+
+RACE = """
+@pytest.mark.simulate(seeds={seeds})
+async def test_race(simulation):
+    value = [0]
+
+    async def add():
+        before = value[0]
+        await trio.lowlevel.checkpoint()
+        value[0] = before + 1
+
+    async def once(event):
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        event.set()
+
+    event = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(once, event)
+        await trio.lowlevel.checkpoint()
+        assert not event.is_set(), "it was quicker"
+"""
+
+
+def test_a_failure_tells_how_to_repeat_it(run: Run) -> None:
+    result = run(RACE.format(seeds=300), ini=TRIO_MODE)
+    result.assert_outcomes(failed=1)
+    text = lines_of(result)
+    assert "it was quicker" in text
+    assert "To repeat it: pytest test_it.py::test_race --agents-trace=trio:" in text
+    (trace,) = set(re.findall(r"--agents-trace=(\S+)", text))
+
+    result = run(RACE.format(seeds=300), f"--agents-trace={trace}", ini=TRIO_MODE)
+    result.assert_outcomes(failed=1)
+    assert "it was quicker" in lines_of(result)
+    assert "whose trace is" in lines_of(result)
+
+
+def test_one_seed_can_be_asked_for(run: Run) -> None:
+    run(
+        """
+        @pytest.mark.simulate(seeds=5)
+        async def test_it(simulation):
+            assert simulation.seed == 42
+        """,
+        "--agents-seed=42",
+    ).assert_outcomes(passed=1)
+
+
+def test_the_number_of_seeds_can_be_asked_for(run: Run) -> None:
+    run(
+        """
+        @pytest.mark.simulate(seeds=5)
+        async def test_it(simulation):
+            LOG.append(simulation.seed)
+
+        def test_after():
+            assert LOG == list(range(12))
+        """,
+        "--agents-seeds=12",
+    ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    "option", ["--agents-seeds=0", "--agents-seed=-1", "--agents-seed=x", "--agents-trace=x"]
+)
+def test_a_wrong_option_is_refused(run: Run, option: str) -> None:
+    result = run("def test_it(): pass", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"argument {option.partition('=')[0]}: invalid" in str(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("@pytest.mark.simulate\ndef test_it(): pass", "a mark for async test functions"),
+        (
+            "@pytest.mark.simulate\n@pytest.mark.trio\nasync def test_it(): pass",
+            "take the mark trio away",
+        ),
+        (
+            "@pytest.mark.simulate(5)\nasync def test_it(): pass",
+            "write simulate(seeds=5): it has keywords only",
+        ),
+        (
+            "@pytest.mark.simulate(seed=5)\nasync def test_it(): pass",
+            "takes loop, max_steps, monitored, patience, seeds, strategy, and not seed",
+        ),
+    ],
+)
+def test_a_wrong_mark_is_refused(run: Run, source: str, words: str) -> None:
+    result = run(source)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in str(result.stderr)
+
+
+def test_an_async_fixture_of_a_wider_scope_is_refused(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture(scope="module")
+        async def shared():
+            return 1
+
+        @pytest.mark.simulate
+        async def test_it(shared):
+            pass
+        """
+    )
+    result.assert_outcomes(errors=1)
+    assert "fixture 'shared' is async and of scope module" in lines_of(result)
+
+
+def test_a_fixture_cannot_be_asked_for_inside_of_a_run(run: Run) -> None:
+    result = run(
+        """
+        @pytest.mark.simulate(seeds=1)
+        async def test_it(request):
+            request.getfixturevalue("runtime")
+        """
+    )
+    result.assert_outcomes(failed=1)
+    assert "fixture 'runtime_options' was asked for inside of a simulated run" in lines_of(
+        result
+    ) or "fixture 'runtime' was asked for inside of a simulated run" in lines_of(result)
+
+
+@pytest.mark.parametrize("outcome", ["skip", "xfail"])
+def test_a_simulated_test_may_end_otherwise(run: Run, outcome: str) -> None:
+    result = run(
+        f"""
+        @pytest.mark.simulate
+        async def test_it(runtime):
+            LOG.append(1)
+            pytest.{outcome}("as it says")
+
+        def test_after():
+            assert len(LOG) == 1
+        """
+    )
+    expected: Any = {"skipped" if outcome == "skip" else "xfailed": 1}
+    result.assert_outcomes(passed=1, **expected)
+
+
+def test_a_failure_of_a_publication_fails_a_simulated_test(run: Run) -> None:
+    result = run(
+        """
+        @pytest.mark.simulate
+        async def test_it(runtime, probe):
+            probe.answer_with(raises(KeyError("lost otherwise")))
+            await runtime.publish_message("x", DefaultTopicId())
+        """
+    )
+    result.assert_outcomes(failed=1)
+    assert "lost otherwise" in lines_of(result)
+
+
+def test_a_fixture_cannot_swallow_a_failure(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        async def greedy():
+            try:
+                yield
+            except Exception:
+                pass
+
+        @pytest.mark.simulate
+        async def test_it(greedy):
+            raise KeyError("mine")
+        """
+    )
+    result.assert_outcomes(failed=1)
+    assert "KeyError: 'mine'" in lines_of(result)
+
+
+def test_a_failure_in_the_set_up_is_one_of_the_test(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        async def broken(runtime):
+            raise KeyError("in the set-up")
+            yield
+
+        @pytest.mark.simulate
+        async def test_it(broken):
+            pass
+        """
+    )
+    result.assert_outcomes(failed=1)
+    assert "in the set-up" in lines_of(result)
+
+
+def test_what_a_run_leaves_behind_is_found(run: Run) -> None:
+    result = run(
+        """
+        import os
+
+        @pytest.mark.simulate(seeds=3)
+        async def test_it(no_leaks, runtime):
+            LOG.append(os.open(os.devnull, os.O_RDONLY))
+
+        @pytest.mark.simulate(seeds=3)
+        async def test_clean(no_leaks, runtime, probe):
+            while LOG:
+                os.close(LOG.pop())
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    assert "3 leaks" in lines_of(result)
+
+
+def test_a_simulated_test_runs_in_a_process_of_its_own(run: Run) -> None:
+    run.subprocess = True
+    run(RACE.format(seeds=1), ini=TRIO_MODE)
+    result = run("@pytest.mark.simulate(seeds=3)" + USES_ALL, ini=TRIO_MODE)
+    result.assert_outcomes(passed=1)

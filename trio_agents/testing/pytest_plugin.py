@@ -1,0 +1,303 @@
+"""The pytest plugin: fixtures for tests of agents, and tests under many schedules.
+
+pytest loads it by itself where trio_agents is installed. Its fixtures are for async tests, on trio
+by pytest-trio and on both loops by anyio's plugin:
+
+- ``runtime``: a runtime that is started, on the event loop of the test. Failures of publications
+  fail the test, and so do requests that nobody handles. ``runtime_options`` may be overridden.
+- ``probe``: a `Probe` of the type ``"probe"``, which subscribes to the default topic.
+- ``no_leaks``: the test leaves no thread, file, process or unheard error behind.
+
+``@pytest.mark.simulate(seeds=100, loop="trio")`` has the plugin itself run an async test, once for
+each seed, in a simulation; the fixture ``simulation`` is its `Simulation`. Async fixtures, and
+those that depend on them, are set up in each run anew.
+
+There are no assertions here that pytest would have to rewrite: PYTEST_DONT_REWRITE.
+"""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+import pytest
+import sniffio
+
+from .._loops import _asyncio_runtime, _trio_runtime
+from .._sansio._subscriptions import DefaultSubscription
+from . import _leaks
+from ._explore import ScenarioFailed, explore, replay
+from ._probes import Probe
+from ._pytest_fixtures import Deferred, current_simulation, is_async, set_up
+from ._schedule import LoopName, Trace
+from ._simulation import RunOptions, Simulation
+
+__all__: list[str] = []
+
+SEEDS: Final = 100
+# A test that this plugin runs has this, the fixtures that it puts off.
+DEFERRED: Final = pytest.StashKey[list[Deferred]]()
+
+_OPTIONS: Final = frozenset({"seeds", "loop", "strategy", *RunOptions.__annotations__})
+
+# What ends a test and is no failure of it.
+_OUTCOMES: Final = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+
+
+# --- options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("trio_agents", "tests of agents under many schedules")
+    group.addoption(
+        "--agents-seeds",
+        type=_positive,
+        metavar="N",
+        help="try so many seeds for every simulated test, whatever its mark says",
+    )
+    group.addoption(
+        "--agents-seed", type=_seed, metavar="S", help="try this seed only, for simulated tests"
+    )
+    group.addoption(
+        "--agents-trace",
+        type=_trace,
+        metavar="TRACE",
+        help="run simulated tests once, under the schedule that a failure was reported with",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+# argparse names the function in its error: "invalid trace value: ..."
+def _trace(text: str) -> Trace:
+    return Trace.parse(text)
+
+
+_positive.__name__, _seed.__name__, _trace.__name__ = "positive number", "seed", "trace"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        'simulate(seeds=100, loop="trio", **options): run an async test once for each seed, in a '
+        "simulation of its event loop (trio_agents.testing.explore); the options are those of "
+        "explore()",
+    )
+
+
+# --- simulated tests
+
+
+# Before pytest-trio and anyio: what they find is not async any more.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("simulate")
+        if marker is not None:
+            _take_over(item, marker)
+
+
+def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
+    test: Any = getattr(item, "obj", None)
+    if not isinstance(item, pytest.Function) or not is_async(test):
+        raise pytest.UsageError(
+            f"{item.nodeid}: simulate is a mark for async test functions, and this is none"
+        )
+    if item.get_closest_marker("trio") is not None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: a simulated test is run by this plugin and not by pytest-trio: "
+            "take the mark trio away"
+        )
+    if marker.args:
+        raise pytest.UsageError(
+            f"{item.nodeid}: write simulate(seeds={marker.args[0]!r}): it has keywords only"
+        )
+    unknown = sorted(marker.kwargs.keys() - _OPTIONS)
+    if unknown:
+        raise pytest.UsageError(
+            f"{item.nodeid}: simulate() takes {', '.join(sorted(_OPTIONS))}, "
+            f"and not {', '.join(unknown)}"
+        )
+    item.stash[DEFERRED] = []
+    item.obj = _simulated(item, test, dict(marker.kwargs))
+
+
+def _simulated(
+    item: pytest.Function, test: Callable[..., Any], options: dict[str, Any]
+) -> Callable[..., None]:
+    """Make a sync test of an async one, which runs it in simulations."""
+
+    @functools.wraps(test)
+    def run(**arguments: Any) -> None:
+        __tracebackhide__ = True
+        ended: list[BaseException] = []
+        deferred = item.stash[DEFERRED]
+
+        async def scenario(sim: Simulation) -> None:
+            if ended:
+                return
+            try:
+                await set_up(deferred, test, arguments, sim)
+            except _OUTCOMES as exc:
+                ended.append(exc)
+
+        _explore(item, scenario, options)
+        if ended:
+            raise ended[0]
+
+    return run
+
+
+def _explore(
+    item: pytest.Function, scenario: Callable[[Simulation], Any], options: dict[str, Any]
+) -> None:
+    __tracebackhide__ = True
+    config = item.config
+    options = dict(options)
+    seeds: Any = options.pop("seeds", SEEDS)
+    loop = options.pop("loop", None) or _loop_of(item)
+    trace = config.getoption("--agents-trace")
+    if trace is not None:
+        options.pop("strategy", None)
+        replay(scenario, trace, **options)
+        return
+    seed = config.getoption("--agents-seed")
+    seeds = config.getoption("--agents-seeds") or seeds if seed is None else [seed]
+
+    def command(trace: Trace) -> str:
+        return f"pytest {shlex.quote(item.nodeid)} --agents-trace={trace}"
+
+    try:
+        explore(scenario, seeds=seeds, loop=loop, command=command, **options)
+    except ScenarioFailed as failed:
+        raise failed.with_traceback(None) from failed.__cause__
+
+
+def _loop_of(item: pytest.Function) -> LoopName:
+    """Give the event loop that anyio's plugin has meant a test for, or else trio."""
+    callspec = getattr(item, "callspec", None)
+    backend: Any = None if callspec is None else callspec.params.get("anyio_backend")
+    if isinstance(backend, str):
+        backend = (backend, {})
+    return "asyncio" if backend is not None and backend[0] == "asyncio" else "trio"
+
+
+# --- their fixtures
+
+
+# Outside of pytest-trio's and anyio's hooks: they see a sync function.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, Any, Any]:
+    item: pytest.Item | None = getattr(request, "_pyfuncitem", None)
+    if item is None or DEFERRED not in item.stash:
+        return (yield)
+    if current_simulation.get() is not None:
+        pytest.fail(
+            f"fixture {fixturedef.argname!r} was asked for inside of a simulated run: name it as "
+            "an argument of the test, or of a fixture",
+            pytrace=False,
+        )
+    function = _bound(fixturedef.func, request)
+    arguments = {name: request.getfixturevalue(name) for name in fixturedef.argnames}
+    depends = any(isinstance(argument, Deferred) for argument in arguments.values())
+    if not (is_async(function) or depends or function is give_simulation):
+        return (yield)
+    if fixturedef.scope != "function":
+        pytest.fail(
+            f"fixture {fixturedef.argname!r} is async and of scope {fixturedef.scope}, and each "
+            f"run of the simulated test {item.name!r} is an event loop of its own: give it the "
+            "scope function",
+            pytrace=False,
+        )
+    deferred = Deferred(function, arguments)
+    item.stash[DEFERRED].append(deferred)
+
+    def defer(**_: Any) -> Deferred:
+        return deferred
+
+    original, fixturedef.func = fixturedef.func, defer  # type: ignore[misc]
+    try:
+        return (yield)
+    finally:
+        fixturedef.func = original  # type: ignore[misc]
+
+
+def _bound(function: Any, request: pytest.FixtureRequest) -> Any:
+    """Bind a fixture that is a method to the instance that the test runs on, as pytest does."""
+    if hasattr(function, "__self__") and isinstance(request.instance, type(function.__self__)):
+        return function.__func__.__get__(request.instance)
+    return function
+
+
+# --- fixtures
+
+
+def give_simulation() -> Simulation:
+    """The simulation that a test with the mark ``simulate`` runs in."""
+    sim = current_simulation.get()
+    if sim is None:
+        pytest.fail("the fixture 'simulation' is for tests with the mark simulate", pytrace=False)
+    return sim
+
+
+simulation = pytest.fixture(name="simulation")(give_simulation)
+
+
+@pytest.fixture
+def runtime_options() -> Mapping[str, Any]:
+    """Arguments for the runtime of ``runtime``. Override it to change some of them."""
+    return {}
+
+
+@pytest.fixture
+async def runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+    """A runtime that is started, on the event loop of the test.
+
+    When the test is over it finishes what was accepted. A failure of a publication fails the test,
+    and a request that no handler accepts raises `CantHandleException`.
+    """
+    options: dict[str, Any] = {
+        "ignore_unhandled_exceptions": False,
+        "strict": True,
+        **runtime_options,
+    }
+    sim = current_simulation.get()
+    opened: AbstractAsyncContextManager[Any]
+    if sim is not None:
+        opened = sim.open_runtime(**options)
+    elif sniffio.current_async_library() == "trio":
+        opened = _trio_runtime.open_runtime(**options)
+    else:
+        opened = _asyncio_runtime.open_runtime(**options)
+    async with opened as runtime:
+        yield runtime
+
+
+@pytest.fixture
+async def probe(runtime: Any) -> Probe:
+    """A probe of the agent type ``"probe"``, which subscribes to the default topic."""
+    return await Probe.register(runtime, "probe", subscriptions=lambda: [DefaultSubscription()])
+
+
+@pytest.fixture
+def no_leaks() -> Generator[None, None, None]:
+    """Fail if the test, or a fixture that was set up after this one, leaves something behind."""
+    with _leaks.no_leaks():
+        yield
