@@ -21,6 +21,10 @@ from ._agents._class_subscriptions import (
 from ._agents._closure_agent import ClosureAgent as ClosureAgent, ClosureContext as ClosureContext
 from ._agents._routed_agent import RoutedAgent as RoutedAgent
 from ._core._ledger import DeadLetter as DeadLetter, RuntimeStatistics as RuntimeStatistics
+from ._loops._state_files import (
+    load_state_file as load_state_file,
+    save_state_file as save_state_file,
+)
 from ._loops._trio_runtime import (
     SingleThreadedAgentRuntime as SingleThreadedAgentRuntime,
     open_runtime as open_runtime,
@@ -76,6 +80,11 @@ from ._sansio._serializers import (
     MessageSerializer as MessageSerializer,
     try_get_known_serializers_for_type as try_get_known_serializers_for_type,
 )
+from ._sansio._state_file import (
+    read_state_file as read_state_file,
+    write_state_file as write_state_file,
+)
+from ._sansio._state_file_values import StateFile as StateFile
 from ._sansio._subscriptions import (
     DefaultSubscription as DefaultSubscription,
     DefaultTopicId as DefaultTopicId,
@@ -116,6 +125,7 @@ __all__ = [
     "RuntimeStatistics",
     "SerializationRegistry",
     "SingleThreadedAgentRuntime",
+    "StateFile",
     "Subscription",
     "SubscriptionInstantiationContext",
     "TopicId",
@@ -124,15 +134,19 @@ __all__ = [
     "UnknownPayload",
     "default_subscription",
     "event",
+    "load_state_file",
     "message_handler",
     "open_runtime",
+    "read_state_file",
     "rpc",
+    "save_state_file",
     "subscription_factory",
     "trace_create_agent_span",
     "trace_invoke_agent_span",
     "trace_tool_span",
     "try_get_known_serializers_for_type",
     "type_subscription",
+    "write_state_file",
 ]
 
 claim_names(__name__, globals())

@@ -17,6 +17,12 @@ from ._sansio._errors import (
     UnknownAgentType as UnknownAgentType,
 )
 from ._sansio._facade import claim_names
+from ._sansio._state_file_values import (
+    StateFileConflict as StateFileConflict,
+    StateFileCorrupt as StateFileCorrupt,
+    StateFileTooNew as StateFileTooNew,
+    StateFileUnconfirmed as StateFileUnconfirmed,
+)
 
 __all__ = [
     "CantHandleException",
@@ -29,6 +35,10 @@ __all__ = [
     "NotAccessibleError",
     "Overloaded",
     "StateError",
+    "StateFileConflict",
+    "StateFileCorrupt",
+    "StateFileTooNew",
+    "StateFileUnconfirmed",
     "UndeliverableException",
     "UnknownAgentType",
 ]

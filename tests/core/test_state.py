@@ -21,6 +21,7 @@ from trio_agents import (
 from trio_agents.exceptions import StateError, UndeliverableException, UnknownAgentType
 
 from . import loop
+from .doers import check_idle
 from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
@@ -816,3 +817,26 @@ async def test_a_failing_load_keeps_the_state_of_an_agent_that_was_let_go_of(
             await runtime.load_state({"actor/a": {"count": 10}})
         fail = False
         assert await runtime.send_message(count, A) == 2
+
+
+@pytest.mark.parametrize("call", ["save_state", "load_state"])
+async def test_an_agent_that_saves_or_loads_all_while_its_own_state_is_saved_is_refused(
+    call: str,
+) -> None:
+    class Curious(BaseAgent):
+        def __init__(self) -> None:
+            super().__init__("wants to know the state of all")
+
+        async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
+            pass
+
+        async def save_state(self) -> Mapping[str, Any]:
+            await (self.runtime.load_state({}) if call == "load_state" else runtime.save_state())
+            return {}
+
+    async with open_runtime() as runtime:
+        await Curious.register(runtime, "curious", Curious)
+        await runtime.get(AgentId("curious", "x"), lazy=False)
+        with pytest.raises(RuntimeError, match=f"{call}.* waits for running handlers"):
+            await runtime.save_state()
+        check_idle(runtime)

@@ -252,6 +252,29 @@ BUGS: Final = (
         "            if (self.limit",
     ),
     Bug(
+        "the data of a state file are not synced",
+        "_sansio/_state_file_save.py",
+        "                self._disk.fsync(fd)\n",
+        "                pass\n",
+        row="disk-crash-states",
+    ),
+    Bug(
+        "the directory of a state file is not synced",
+        "_sansio/_state_file_save.py",
+        "            self._disk.fsync(folder)\n",
+        "            pass\n",
+        row="disk-crash-states",
+    ),
+    Bug(
+        "a state file is renamed before its data are written",
+        "_sansio/_state_file_save.py",
+        "            self._make_way(found, keep)\n"
+        "            self._disk.replace(self._new, self._path)\n",
+        "            self._disk.replace(self._new, self._path)\n"
+        "            self._make_way(found, keep)\n",
+        row="disk-crash-states",
+    ),
+    Bug(
         "Ctrl-C leaves the block in a group",
         RUNTIME,
         "        raise bare(first)\n",

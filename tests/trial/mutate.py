@@ -43,9 +43,9 @@ SHIFTED: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
 def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
     """Give the nodes that can be changed, and how."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) != "TYPE_CHECKING":
-            yield node, "turn the condition around"
-        elif isinstance(node, ast.While | ast.IfExp):
+        if isinstance(node, ast.If | ast.While | ast.IfExp):
+            if ast.unparse(node.test) == "TYPE_CHECKING":
+                continue
             yield node, "turn the condition around"
         elif isinstance(node, ast.Compare) and type(node.ops[0]) in SHIFTED:
             yield node, "shift the comparison"

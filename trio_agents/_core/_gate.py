@@ -161,12 +161,19 @@ class Gate:
         # A handler of another runtime may well use this one, if none of ours waits for it.
         ours = {worker.envelope for worker in self._workers.at_work} | self.errands.keys()
         for envelope in (frame, *frame.ancestors()):
-            if envelope in ours:
+            if envelope in ours or self._is_look(envelope):
                 raise RuntimeError(
                     f"{name}() waits for running handlers and was called by one "
                     f"({envelope.recipient}): set an event there, and call it from a task outside "
                     "that waits for the event"
                 )
+
+    def _is_look(self, envelope: Envelope) -> bool:
+        """Whether an agent of ours is asked for its state, which those who look wait for."""
+        activation = envelope.activation
+        if not isinstance(envelope, Look) or activation is None:
+            return False
+        return self._pipeline.activations.get(activation.id) is activation
 
     def refusal(self, envelope: Envelope) -> UndeliverableException | None:
         """Why a message is not taken in now, if it is not. A sender would wait for a next start."""

@@ -17,6 +17,10 @@ from ..exceptions import (
     NotAccessibleError as NotAccessibleError,
     Overloaded as Overloaded,
     StateError as StateError,
+    StateFileConflict as StateFileConflict,
+    StateFileCorrupt as StateFileCorrupt,
+    StateFileTooNew as StateFileTooNew,
+    StateFileUnconfirmed as StateFileUnconfirmed,
     UndeliverableException as UndeliverableException,
     UnknownAgentType as UnknownAgentType,
 )
@@ -32,6 +36,10 @@ __all__ = [
     "NotAccessibleError",
     "Overloaded",
     "StateError",
+    "StateFileConflict",
+    "StateFileCorrupt",
+    "StateFileTooNew",
+    "StateFileUnconfirmed",
     "UndeliverableException",
     "UnknownAgentType",
 ]

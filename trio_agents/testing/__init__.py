@@ -5,6 +5,7 @@
   on a clock that jumps, with faults where one wants them.
 - `Monitor`: whether a runtime keeps what it promises, looked at step by step.
 - `no_leaks`: whether anything was left behind.
+- `RecordingDisk`, `crash_images`, `FailingDisk`: what is left of files after a crash.
 - `check_runtime`: whether a runtime of your own keeps what the protocol promises.
 
 Hypothesis strategies are in `trio_agents.testing.strategies`.
@@ -25,6 +26,9 @@ from ._conformance_check import (
     CheckFailed as CheckFailed,
     OpenRuntime as OpenRuntime,
 )
+from ._disk import RecordingDisk as RecordingDisk
+from ._disk_crash import CrashImage as CrashImage, crash_images as crash_images
+from ._disk_faults import SHORT as SHORT, FailingDisk as FailingDisk
 from ._explore import (
     Exploration as Exploration,
     ScenarioFailed as ScenarioFailed,
@@ -86,6 +90,7 @@ from ._waiting import Gate as Gate, wait_all_tasks_blocked as wait_all_tasks_blo
 
 __all__ = [
     "RUNTIME_CHECKS",
+    "SHORT",
     "Act",
     "Call",
     "Capability",
@@ -93,7 +98,9 @@ __all__ = [
     "CheckFailed",
     "CheckResult",
     "ConformanceReport",
+    "CrashImage",
     "Exploration",
+    "FailingDisk",
     "Fault",
     "Gate",
     "Injection",
@@ -108,6 +115,7 @@ __all__ = [
     "Probe",
     "ProbeFailed",
     "Received",
+    "RecordingDisk",
     "Run",
     "RunOptions",
     "Scenario",
@@ -130,6 +138,7 @@ __all__ = [
     "cancel_victim",
     "check_runtime",
     "collect_garbage",
+    "crash_images",
     "echoes",
     "explore",
     "explore_fault",
