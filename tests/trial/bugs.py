@@ -266,15 +266,6 @@ BUGS: Final = (
         row="disk-crash-states",
     ),
     Bug(
-        "a state file is renamed before its data are written",
-        "_sansio/_state_file_save.py",
-        "            self._make_way(found, keep)\n"
-        "            self._disk.replace(self._new, self._path)\n",
-        "            self._disk.replace(self._new, self._path)\n"
-        "            self._make_way(found, keep)\n",
-        row="disk-crash-states",
-    ),
-    Bug(
         "Ctrl-C leaves the block in a group",
         RUNTIME,
         "        raise bare(first)\n",
