@@ -32,9 +32,9 @@ def test_a_planted_fault_is_found_within_a_thousand_seeds(bug: Any, search: Any)
     assert found.seeds <= 1000
 
 
-@pytest.mark.parametrize("row", sorted({bug.row for bug in BUGS}))
-def test_nothing_is_found_where_nothing_was_planted(row: str, search: Any) -> None:
-    assert search(row, seeds=100).found is None
+# The other rows are run without a fault in tests/nightly.
+def test_nothing_is_found_where_nothing_was_planted(search: Any) -> None:
+    assert search("random-programs", seeds=100).found is None
 
 
 def test_there_are_at_least_twenty_five_and_each_is_another() -> None:

@@ -378,5 +378,9 @@ def _admit(envelope: Envelope) -> None:
     if isinstance(envelope, Delivery):
         publication = envelope.publication
         publication.outside -= 1
-        if not publication.outside and publication.reply is not None:
+        if publication.outside:
+            return
+        if publication.reply is not None:
             publication.reply.set()
+        if publication.stage is SETTLED:
+            publication.deliveries = None  # they refer to it

@@ -31,7 +31,7 @@ def audit(runtime: Runtime) -> Iterator[str]:
             f"{ledger.accepted} messages were accepted, but {outcomes} have an outcome and "
             f"{ledger.pending} are pending"
         )
-    carried = [worker.envelope for worker in workers.at_work if worker.envelope is not None]
+    carried = workers.carried()
     if ledger.running != len(carried):
         yield f"{ledger.running} messages run by the ledger, and workers have {len(carried)}"
     if workers.are_open and not workers.is_empty and not workers._scouts:

@@ -401,7 +401,10 @@ class Pipeline:
         else:
             self._settle_cancelled(envelope)
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:  # its traceback refers to this frame: they would keep each other alive
+                del cancelled, rest, exc
 
     def _settle_cancelled(self, envelope: Envelope) -> None:
         reason = envelope.cancel_reason or "the task that handled it was cancelled"

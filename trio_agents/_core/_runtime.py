@@ -55,6 +55,7 @@ RuntimeT = TypeVar("RuntimeT", bound="Runtime")
 
 LEAVING: Final = "the runtime's block was left"
 LEFT: Final = "the runtime's block was left before it was handled"
+FIRST_PATIENCE: Final = 1.0  # seconds after a cancellation, before handlers that go on are named
 CONDITION_PERIOD: Final = 1.0  # seconds; how often `stop_when` looks without an occasion
 
 
@@ -316,7 +317,8 @@ class Runtime:
 
         Args:
             deadline: A time on the event loop's clock (``trio.current_time() + 5``) at which
-                handlers that still run are cancelled. Their senders get `MessageCancelled`.
+                handlers that still run are cancelled. Their senders get `MessageCancelled`. Those
+                that go on all the same are waited for, and named in the log after a second.
 
         Raises:
             RuntimeError: not started, or called by a handler, which it would wait for.
@@ -456,10 +458,22 @@ class Runtime:
                 self._gate.cancel_running(
                     "the runtime was stopped and its deadline passed", again=True
                 )
+                await self._name_stubborn()
             await self._ledger.wait_until(self._gate.nothing_runs)
         finally:
             if self._gate.state is State.STOPPING:
                 self._gate.close(State.STOPPED)
+
+    async def _name_stubborn(self) -> None:
+        """Wait for handlers that were cancelled, and name those that go on all the same."""
+        began = self._loop.current_time()
+        patience = FIRST_PATIENCE
+        while not self._gate.nothing_runs():
+            with self._loop.CancelScope(deadline=began + patience):
+                await self._ledger.wait_until(self._gate.nothing_runs)
+                return
+            self._supervisor.name_stubborn(self._workers.carried(), patience)
+            patience *= 10  # a log is read, and need not grow
 
     def _check_started(self, name: str) -> None:
         self._check_place()

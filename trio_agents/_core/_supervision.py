@@ -67,6 +67,17 @@ class Supervisor:
         if not self._ignore or not isinstance(error, self._loop.Ignorable):
             self._kept.append(error)
 
+    def name_stubborn(self, envelopes: list[Envelope], seconds: float) -> None:
+        """Log which handlers a stop still waits for, though it has cancelled them."""
+        for envelope in envelopes:
+            logger.warning(
+                "stop() waits for agent %s: its handler of a %s was cancelled %g seconds ago, and "
+                "goes on",
+                envelope.recipient,
+                type(envelope.message).__name__,
+                seconds,
+            )
+
     def log(self, error: BaseException, what: str) -> None:
         """Log a failure, with its traceback."""
         logger.error("Unhandled exception: %s", what, exc_info=error)

@@ -109,9 +109,13 @@ class Workers:
         """Whether there is a nursery for workers."""
         return self._nursery is not None
 
+    def carried(self) -> list[Envelope]:
+        """Give the messages that are being worked on."""
+        return [worker.envelope for worker in self.at_work if worker.envelope is not None]
+
     def handling(self, activation: Activation) -> list[Envelope]:
         """Give the messages that handlers of one agent are at work on."""
-        carried = [worker.envelope for worker in self.at_work if worker.envelope is not None]
+        carried = self.carried()
         return [e for e in carried if e.activation is activation and e.stage is RUNNING]
 
     @property

@@ -269,8 +269,14 @@ def enum_hook(cls: type[enum.Enum]) -> Hook:
         key = member.value if by_value else name
         table[_key(key)] = member
 
+    # Some flags take any number, and keep what they have made of it for good.
+    bits = 0
+    if issubclass(cls, enum.Flag):
+        for member in cls:
+            bits |= member.value
+
     def encode(value: Any) -> Any:
-        if not isinstance(value, cls):
+        if not isinstance(value, cls) or (isinstance(value, enum.Flag) and value.value & ~bits):
             raise unexpected(cls.__name__, value)
         return value.value if by_value else value.name
 
@@ -279,8 +285,8 @@ def enum_hook(cls: type[enum.Enum]) -> Hook:
         member = (
             table.get(_key(value)) if is_exactly(value, int) or is_exactly(value, str) else None
         )
-        if member is None and issubclass(cls, enum.Flag) and is_exactly(value, int):
-            member = _flag(cls, value)
+        if issubclass(cls, enum.Flag) and is_exactly(value, int) and not value & ~bits:
+            member = member or _flag(cls, value)
         if member is None:
             raise Fault(f"not a member of {cls.__name__}")
         return member

@@ -253,8 +253,14 @@ class ProtobufSerializer(Generic[ProtoT]):
         try:
             packed.ParseFromString(payload)
             if packed.Unpack(message):
-                return message
+                missing = message.FindInitializationErrors()
+                if not missing:
+                    return message
+                problem = f"{self.type_name}: required fields are missing: {', '.join(missing)}"
+                raise MessageDecodeError(problem)
             problem = f"{self.type_name}: the payload is a packed message of another type"
+        except MessageDecodeError:
+            raise
         except Exception as error:  # DecodeError, or what the C code makes of it
             problem = f"{self.type_name}: not a packed message ({type(error).__name__})"
         raise MessageDecodeError(problem)

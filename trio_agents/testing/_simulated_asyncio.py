@@ -161,8 +161,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             self._idle = 0
             self._pilot.before_step()
             ready.append(scheduler.take())
-        elif all(_only_looks(handle) for handle in callbacks):
-            self._rest()
+        elif all(_only_looks(handle) for handle in callbacks) and self._rest():
+            return  # tasks were woken: it is for the scheduler to say which of them goes on
         if ready or self._is_due():
             super()._run_once()  # type: ignore[misc]
 
@@ -170,19 +170,25 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         timers = self._scheduled
         return bool(timers) and timers[0]._when <= self.now
 
-    def _rest(self) -> None:
-        """Nobody can go on. Find out who is next: whoever waited for this, a time, or nobody."""
+    def _rest(self) -> bool:
+        """Nobody can go on. Find out who is next: whoever waited for this, a time, or nobody.
+
+        Returns:
+            Whether somebody has waited for this.
+        """
         patience = self._pilot.patience if self._idle == 1 else 0
         if self._has_news(patience):
-            return
+            return False
         waiting = [future for future in self.resting if not future.done()]
         self.resting.clear()
         for future in waiting:
             future.set_result(None)
+        if waiting:
+            return True
         self._idle += 1
         # Where anyio looks at what goes on although it was cancelled, it may find something first.
-        if waiting or self._idle == 1:
-            return
+        if self._idle == 1:
+            return False
         timers = self._scheduled
         while timers and timers[0]._cancelled:
             self._timer_cancelled_count -= 1
@@ -191,6 +197,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
             self.now = max(self.now, timers[0]._when)
         else:
             self._pilot.stuck()
+        return False
 
     def _has_news(self, timeout: float) -> bool:
         """Whether another thread, or a file, has something for the loop."""

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import _conformance, _disk, _schedules
+from . import _bytes, _conformance, _disk, _load, _schedules, _scripted
 from ._row import Row
 
 __all__ = ["ROWS"]
 
-ROWS: Final[tuple[Row, ...]] = (*_schedules.ROWS, *_conformance.ROWS, *_disk.ROWS)
+ROWS: Final[tuple[Row, ...]] = (
+    *_schedules.ROWS,
+    *_scripted.ROWS,
+    *_conformance.ROWS,
+    *_disk.ROWS,
+    *_bytes.ROWS,
+    *_load.ROWS,
+)
