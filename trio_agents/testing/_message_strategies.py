@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
+import math
 import importlib
 import importlib.util
 import types
@@ -232,4 +233,11 @@ def _values(hint: Any, known: _Known) -> st.SearchStrategy[Any]:
         return _instances(hint, known)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return st.sampled_from(list(hint))
-    return st.from_type(cast("type[Any]", hint))
+    return st.from_type(cast("type[Any]", hint)).filter(_can_be_written)
+
+
+def _can_be_written(value: object) -> bool:
+    """Whether JSON knows it: of ``Annotated[float, ...]`` hypothesis makes infinity too."""
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return not isinstance(value, str) or value.encode("utf-8", "ignore").decode() == value
