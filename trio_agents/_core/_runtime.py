@@ -468,9 +468,10 @@ class Runtime:
         """Wait for handlers that were cancelled, and name those that go on all the same."""
         began = self._loop.current_time()
         patience = FIRST_PATIENCE
-        while not self._gate.nothing_runs():
+        while True:
             with self._loop.CancelScope(deadline=began + patience):
                 await self._ledger.wait_until(self._gate.nothing_runs)
+            if self._gate.nothing_runs():
                 return
             self._supervisor.name_stubborn(self._workers.carried(), patience)
             patience *= 10  # a log is read, and need not grow

@@ -249,13 +249,14 @@ class ProtobufSerializer(Generic[ProtoT]):
         Raises:
             MessageDecodeError: *payload* is not a packed message, or one of another type.
         """
-        packed, message = _new_any(), self._cls()
+        packed = _new_any()
+        message: Any = self._cls()
         try:
             packed.ParseFromString(payload)
             if packed.Unpack(message):
                 missing = message.FindInitializationErrors()
                 if not missing:
-                    return message
+                    return cast("ProtoT", message)
                 problem = f"{self.type_name}: required fields are missing: {', '.join(missing)}"
                 raise MessageDecodeError(problem)
             problem = f"{self.type_name}: the payload is a packed message of another type"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
-import math
 import importlib
 import importlib.util
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin
