@@ -8,6 +8,7 @@ data, so only their position is shown.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ __all__ = [
 
 _ARRAY: Final = frozenset({"array"})
 _OBJECT: Final = frozenset({"object"})
+MAX_OF_ONE_HASH: Final = 64  # items of a set, or keys, that may have the same hash
 
 
 def any_hook() -> Hook:
@@ -113,6 +115,18 @@ def record_hook(name: str, items: list[Hook]) -> Hook:
     return Hook(name, _ARRAY, encode, decode, tuple)
 
 
+def _check_hashes(items: Collection[Any]) -> None:
+    """Refuse items that somebody has chosen for having one hash.
+
+    A set or a dictionary of them takes a time that grows with the square of their number. Of
+    strings nobody can know the hashes; of numbers, and of what is made of them, anybody can.
+    """
+    if len(items) <= MAX_OF_ONE_HASH or all(type(item) is str for item in items):
+        return
+    if max(Counter(map(hash, items)).values()) > MAX_OF_ONE_HASH:
+        raise Fault(f"more than {MAX_OF_ONE_HASH} items have one hash")
+
+
 def set_hook(name: str, cls: type, item: Hook) -> Hook:
     """Return the hook for ``set[item]`` or ``frozenset[item]``.
 
@@ -129,7 +143,10 @@ def set_hook(name: str, cls: type, item: Hook) -> Hook:
     def decode(tree: Any) -> Any:
         items = _decode_items(item, name, tree)
         try:
+            _check_hashes(items)
             found: Collection[Any] = cls(items)
+        except Fault:
+            raise
         except Exception as error:  # __hash__ and __eq__ are code of the application
             raise Fault(f"an item cannot be in a set ({type(error).__name__})") from None
         if len(found) != len(items):
@@ -155,15 +172,15 @@ def object_hook(name: str, keys: Hook, values: Hook) -> Hook:
     def each(
         entries: dict[Any, Any], key_call: Callable[[Any], Any], value_call: Callable[[Any], Any]
     ) -> dict[Any, Any]:
-        found: dict[Any, Any] = {}
-        index = 0
+        pairs: list[tuple[Any, Any]] = []
         try:
             for key, value in entries.items():
-                found[key_call(key)] = value_call(value)
-                index += 1
+                pairs.append((key_call(key), value_call(value)))
         except Fault as fault:
-            fault.parts.append(f"[entry {index}]")
+            fault.parts.append(f"[entry {len(pairs)}]")
             raise
+        _check_hashes([key for key, _ in pairs])
+        found = dict(pairs)
         if len(found) != len(entries):
             raise Fault("two keys are the same")
         return found
@@ -182,7 +199,10 @@ def pairs_hook(name: str, entry: Hook) -> Hook:
     def decode(tree: Any) -> dict[Any, Any]:
         pairs = _decode_items(entry, name, tree)
         try:
+            _check_hashes([key for key, _ in pairs])
             found = dict(pairs)
+        except Fault:
+            raise
         except Exception as error:  # as in a set
             raise Fault(f"an item cannot be a key ({type(error).__name__})") from None
         if len(found) != len(pairs):
