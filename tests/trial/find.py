@@ -1,6 +1,7 @@
 """Searches for a fault, in whatever package is imported: the first violation ends it.
 
-``python find.py ROW SEEDS SECONDS`` prints how many seeds and seconds it took, and what was found.
+``python find.py ROW SEEDS SECONDS [shrunk]`` prints how many seeds and seconds it took, and what
+was found: as it was found, or made as plain as it can be.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import sys
 import time
 import traceback
 
+from trio_agents.testing import _explore
+from trio_agents.testing.nightly import _schedules
 from trio_agents.testing.nightly._row import Watch
 from trio_agents.testing.nightly._rows import ROWS
 
@@ -30,7 +33,10 @@ class FirstViolation(Watch):
         return super().next_seed()
 
 
-def main(name: str, seeds: str, seconds: str) -> None:
+def main(name: str, seeds: str, seconds: str, form: str = "as found") -> None:
+    if form != "shrunk":
+        _schedules.SECONDS_TO_SHRINK = 0  # type: ignore[misc]
+        _explore.MAX_SHRINKING = 0  # type: ignore[misc]
     (row,) = (row for row in ROWS if row.name == name)
     watch = FirstViolation(seeds=int(seeds), seconds=float(seconds))
     began = time.monotonic()
