@@ -117,6 +117,7 @@ BUGS: Final = (
     Bug(
         "stop returns while a handler runs [AutoGen]",
         RUNTIME,
+        "                await self._name_stubborn()\n"
         "            await self._ledger.wait_until(self._gate.nothing_runs)\n        finally:\n",
         "        finally:\n",
     ),

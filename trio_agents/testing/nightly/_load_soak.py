@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from array import array
+from collections import Counter
 from random import Random
 from typing import Any, Final
 
@@ -133,6 +134,7 @@ class Soak:
     _done: int = 0
     _times: array[float] = attrs.Factory(lambda: array("d"))
     _slices: list[Slice] = attrs.Factory(list[Slice])
+    _before: Counter[str] = attrs.Factory(Counter[str])
     _goes_on: bool = True
     _seed: int = 0
 
@@ -140,6 +142,7 @@ class Soak:
         """Run, and judge what was measured."""
         self._seed = self.watch.next_seed()
         files, objects = count_files(), live_objects()
+        self._before = objects
         with own_log(logging.NullHandler()):
             run_on(self.loop, self._run)
         if count_files() != files:
@@ -237,7 +240,7 @@ class Soak:
         """When nothing is under way, nothing of a message is left, and of agents those that are."""
         await anyio.sleep(2 * IDLE_TIMEOUT)  # each quiet agent is looked at twice, at most
         statistics = runtime.statistics()
-        found = live_objects()
+        found = live_objects() - self._before  # not those of other runtimes in this process
         if statistics.agents > AGENTS or found["Activation"] != statistics.agents:
             self.violations.append(
                 f"{AGENTS} agents were to stay, and {statistics.agents} are alive, with "
