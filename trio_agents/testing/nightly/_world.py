@@ -10,7 +10,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
 from math import inf
@@ -651,7 +651,8 @@ class Running:
             await self.world.runtime.publish_message(message, step.topic, cancellation_token=token)
 
     def _patience(self, step: Step) -> Any:
-        return nullcontext() if step.patience is None else anyio.move_on_after(step.patience)
+        patience = inf if step.patience is None else step.patience
+        return anyio.move_on_after(patience)  # noqa: ASYNC122  # entered at once
 
     async def _beside(self, call: Callable[..., Awaitable[Any]], *args: Any) -> None:
         if self.world.is_leaving:
