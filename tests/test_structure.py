@@ -19,12 +19,13 @@ EVENT_LOOPS: Final = {"anyio", "asyncio", "outcome", "sniffio", "trio"}
 COMPONENTS: Final = frozenset(
     {"code_executor", "memory", "model_context", "models", "tool_agent", "tools"}
 )
-BELOW_COMPONENTS: Final = frozenset({"_sansio", "_agents", "_core", "_loops"})
+BELOW_COMPONENTS: Final = frozenset({"_sansio", "_agents", "_core", "_loops", "_components"})
 LAYERS: Final[dict[str, frozenset[str]]] = {
     "_sansio": frozenset[str](),
     "_agents": frozenset({"_sansio"}),
     "_core": frozenset({"_sansio"}),
     "_loops": frozenset({"_sansio", "_agents", "_core"}),
+    "_components": frozenset({"_sansio", "_agents", "_core", "_loops"}),
     **dict.fromkeys(COMPONENTS, BELOW_COMPONENTS | COMPONENTS),
     "ext": BELOW_COMPONENTS | COMPONENTS,
     "interop": BELOW_COMPONENTS,

@@ -11,6 +11,8 @@ All names here are AutoGen Core's where the idea is the same. `open_runtime`, `R
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._agents._agent_proxy import AgentProxy as AgentProxy
 from ._agents._base_agent import BaseAgent as BaseAgent
 from ._agents._class_subscriptions import (
@@ -20,6 +22,7 @@ from ._agents._class_subscriptions import (
 )
 from ._agents._closure_agent import ClosureAgent as ClosureAgent, ClosureContext as ClosureContext
 from ._agents._routed_agent import RoutedAgent as RoutedAgent
+from ._components import COMPONENT_NAMES
 from ._core._ledger import DeadLetter as DeadLetter, RuntimeStatistics as RuntimeStatistics
 from ._loops._state_files import (
     load_state_file as load_state_file,
@@ -46,7 +49,7 @@ from ._sansio._dispatch import (
     message_handler as message_handler,
     rpc as rpc,
 )
-from ._sansio._facade import claim_names
+from ._sansio._facade import claim_names, names_on_demand
 from ._sansio._function_call import FunctionCall as FunctionCall
 from ._sansio._genai_spans import (
     trace_create_agent_span as trace_create_agent_span,
@@ -93,6 +96,35 @@ from ._sansio._subscriptions import (
 )
 from ._version import __version__ as __version__
 
+if TYPE_CHECKING:
+    from ._components._cache_store import (
+        CacheStore as CacheStore,
+        InMemoryStore as InMemoryStore,
+    )
+    from ._components._component import (
+        Component as Component,
+        ComponentBase as ComponentBase,
+        ComponentFromConfig as ComponentFromConfig,
+        ComponentLoader as ComponentLoader,
+        ComponentSchemaType as ComponentSchemaType,
+        ComponentToConfig as ComponentToConfig,
+        is_component_class as is_component_class,
+        is_component_instance as is_component_instance,
+    )
+    from ._components._component_model import (
+        ComponentModel as ComponentModel,
+        ComponentType as ComponentType,
+    )
+    from ._components._image import (
+        Image as Image,
+    )
+    from ._components._policy import (
+        ComponentPolicy as ComponentPolicy,
+        check_code_is_allowed as check_code_is_allowed,
+        current_component_policy as current_component_policy,
+        use_component_policy as use_component_policy,
+    )
+
 __all__ = [
     "EVENT_LOGGER_NAME",
     "JSON_DATA_CONTENT_TYPE",
@@ -108,15 +140,27 @@ __all__ = [
     "AgentRuntime",
     "AgentType",
     "BaseAgent",
+    "CacheStore",
     "CancellationToken",
     "ClosureAgent",
     "ClosureContext",
+    "Component",
+    "ComponentBase",
+    "ComponentFromConfig",
+    "ComponentLoader",
+    "ComponentModel",
+    "ComponentPolicy",
+    "ComponentSchemaType",
+    "ComponentToConfig",
+    "ComponentType",
     "DeadLetter",
     "DefaultInterventionHandler",
     "DefaultSubscription",
     "DefaultTopicId",
     "DropMessage",
     "FunctionCall",
+    "Image",
+    "InMemoryStore",
     "InterventionHandler",
     "MessageContext",
     "MessageHandlerContext",
@@ -132,8 +176,12 @@ __all__ = [
     "TypePrefixSubscription",
     "TypeSubscription",
     "UnknownPayload",
+    "check_code_is_allowed",
+    "current_component_policy",
     "default_subscription",
     "event",
+    "is_component_class",
+    "is_component_instance",
     "load_state_file",
     "message_handler",
     "open_runtime",
@@ -146,7 +194,11 @@ __all__ = [
     "trace_tool_span",
     "try_get_known_serializers_for_type",
     "type_subscription",
+    "use_component_policy",
     "write_state_file",
 ]
 
 claim_names(__name__, globals())
+
+# Components need pydantic, and a program without any does not wait for that.
+__getattr__ = names_on_demand(__name__, globals(), COMPONENT_NAMES)

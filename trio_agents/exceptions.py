@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ._sansio._errors import (
     CantHandleException as CantHandleException,
+    ComponentError as ComponentError,
+    ComponentNotAllowed as ComponentNotAllowed,
     DeadlockError as DeadlockError,
     InvalidIdentifier as InvalidIdentifier,
     MessageCancelled as MessageCancelled,
@@ -26,6 +28,8 @@ from ._sansio._state_file_values import (
 
 __all__ = [
     "CantHandleException",
+    "ComponentError",
+    "ComponentNotAllowed",
     "DeadlockError",
     "InvalidIdentifier",
     "MessageCancelled",

@@ -36,7 +36,7 @@ class Home(NamedTuple):
 home_finders: list[Callable[[], Home | None]] = []
 
 
-def _current_home() -> Home | None:
+def current_home() -> Home | None:
     for find in home_finders:
         home = find()
         if home is not None:
@@ -131,7 +131,7 @@ class CancellationToken:
             )
         add_done_callback = getattr(future, "add_done_callback", None)
         if add_done_callback is not None:
-            handle = self.link(future.cancel, _current_home())
+            handle = self.link(future.cancel, current_home())
 
             def forget(_: object) -> None:
                 self.unlink(handle)
@@ -142,7 +142,7 @@ class CancellationToken:
         try:
             scope = weakref.ref(future, lambda _: self.unlink(handle))
         except TypeError:  # it takes no weak references: keep it as long as the token
-            self.link(future.cancel, _current_home())
+            self.link(future.cancel, current_home())
             return future
 
         def cancel_scope() -> None:
@@ -150,7 +150,7 @@ class CancellationToken:
             if alive is not None:
                 alive.cancel()
 
-        handle = self.link(cancel_scope, _current_home())
+        handle = self.link(cancel_scope, current_home())
         return future
 
     # The runtime's own two verbs: a link that can be taken away again.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 __all__ = [
     "CantHandleException",
+    "ComponentError",
+    "ComponentNotAllowed",
     "DeadlockError",
     "InvalidIdentifier",
     "MessageCancelled",
@@ -73,3 +75,14 @@ class MessageDecodeError(ValueError):
 
 class StateError(ValueError):
     """A saved state cannot be written (not JSON) or cannot be loaded (not ours, unknown types)."""
+
+
+class ComponentError(ValueError):
+    """A component cannot be dumped, or not be made from its description."""
+
+
+class ComponentNotAllowed(ComponentError):
+    """The `ComponentPolicy` does not allow the provider, or the program its configuration carries.
+
+    Nothing was imported and nothing was run.
+    """

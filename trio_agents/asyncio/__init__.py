@@ -7,6 +7,8 @@ by replacing its imports.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .. import (
     EVENT_LOGGER_NAME as EVENT_LOGGER_NAME,
     JSON_DATA_CONTENT_TYPE as JSON_DATA_CONTENT_TYPE,
@@ -60,12 +62,34 @@ from .. import (
     type_subscription as type_subscription,
     write_state_file as write_state_file,
 )
+from .._components import COMPONENT_NAMES
 from .._loops._asyncio_runtime import (
     SingleThreadedAgentRuntime as SingleThreadedAgentRuntime,
     open_runtime as open_runtime,
 )
-from .._sansio._facade import claim_names
+from .._sansio._facade import claim_names, names_on_demand
 from .._version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from .. import (
+        CacheStore as CacheStore,
+        Component as Component,
+        ComponentBase as ComponentBase,
+        ComponentFromConfig as ComponentFromConfig,
+        ComponentLoader as ComponentLoader,
+        ComponentModel as ComponentModel,
+        ComponentPolicy as ComponentPolicy,
+        ComponentSchemaType as ComponentSchemaType,
+        ComponentToConfig as ComponentToConfig,
+        ComponentType as ComponentType,
+        Image as Image,
+        InMemoryStore as InMemoryStore,
+        check_code_is_allowed as check_code_is_allowed,
+        current_component_policy as current_component_policy,
+        is_component_class as is_component_class,
+        is_component_instance as is_component_instance,
+        use_component_policy as use_component_policy,
+    )
 
 __all__ = [
     "EVENT_LOGGER_NAME",
@@ -82,15 +106,27 @@ __all__ = [
     "AgentRuntime",
     "AgentType",
     "BaseAgent",
+    "CacheStore",
     "CancellationToken",
     "ClosureAgent",
     "ClosureContext",
+    "Component",
+    "ComponentBase",
+    "ComponentFromConfig",
+    "ComponentLoader",
+    "ComponentModel",
+    "ComponentPolicy",
+    "ComponentSchemaType",
+    "ComponentToConfig",
+    "ComponentType",
     "DeadLetter",
     "DefaultInterventionHandler",
     "DefaultSubscription",
     "DefaultTopicId",
     "DropMessage",
     "FunctionCall",
+    "Image",
+    "InMemoryStore",
     "InterventionHandler",
     "MessageContext",
     "MessageHandlerContext",
@@ -106,8 +142,12 @@ __all__ = [
     "TypePrefixSubscription",
     "TypeSubscription",
     "UnknownPayload",
+    "check_code_is_allowed",
+    "current_component_policy",
     "default_subscription",
     "event",
+    "is_component_class",
+    "is_component_instance",
     "load_state_file",
     "message_handler",
     "open_runtime",
@@ -120,7 +160,11 @@ __all__ = [
     "trace_tool_span",
     "try_get_known_serializers_for_type",
     "type_subscription",
+    "use_component_policy",
     "write_state_file",
 ]
 
 claim_names(__name__, globals())
+
+# Components need pydantic, and a program without any does not wait for that.
+__getattr__ = names_on_demand(__name__, globals(), COMPONENT_NAMES)

@@ -9,6 +9,8 @@ from .._loops._asyncio import MessageCancelled as MessageCancelled
 from .._sansio._facade import claim_names
 from ..exceptions import (
     CantHandleException as CantHandleException,
+    ComponentError as ComponentError,
+    ComponentNotAllowed as ComponentNotAllowed,
     DeadlockError as DeadlockError,
     InvalidIdentifier as InvalidIdentifier,
     MessageDecodeError as MessageDecodeError,
@@ -27,6 +29,8 @@ from ..exceptions import (
 
 __all__ = [
     "CantHandleException",
+    "ComponentError",
+    "ComponentNotAllowed",
     "DeadlockError",
     "InvalidIdentifier",
     "MessageCancelled",

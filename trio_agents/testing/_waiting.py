@@ -18,7 +18,7 @@ import sniffio
 import trio.testing
 
 from .._loops import _asyncio as _asyncio, _trio as _trio  # each says where its tasks are at home
-from .._sansio._cancellation import Home, _call, _current_home
+from .._sansio._cancellation import Home, _call, current_home
 from ._simulated_asyncio import SimulatedLoop
 
 __all__ = ["Gate", "wait_all_tasks_blocked"]
@@ -67,7 +67,7 @@ class Gate:
     async def wait(self) -> None:
         """Wait until the gate is open. It is a checkpoint if it is open already."""
         event = anyio.Event()
-        waiter = (event.set, _current_home())
+        waiter = (event.set, current_home())
         with self._lock:
             if not self._is_open:
                 self._waiters.append(waiter)

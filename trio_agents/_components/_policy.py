@@ -1,0 +1,121 @@
+"""Which components may be made from data.
+
+A description of a component comes out of a file, a database or a request. If the class in it were
+imported because it is named there, whoever writes the description would choose which code runs:
+importing a module *is* running it, so a check afterwards comes too late. Here a name in data is
+only ever looked up: among our own components, among those that installed packages announce, and
+among what the application has named in a `ComponentPolicy`.
+
+The policy is a context variable, because descriptions contain descriptions: an agent's has that of
+its model client. Whatever `load_component` was given holds for all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from typing import Final, final
+
+import attrs
+
+from .._sansio._errors import ComponentNotAllowed
+from .._sansio._facade import claim_names
+
+__all__ = [
+    "ComponentPolicy",
+    "check_code_is_allowed",
+    "current_component_policy",
+    "use_component_policy",
+]
+
+
+def _names(names: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(names, str):
+        raise TypeError(f"namespaces must be several strings, as in [{names!r}], not one")
+    checked = tuple(names)
+    for name in checked:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise ValueError(f"a namespace is the dotted path of a package or module, not {name!r}")
+    return checked
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ComponentPolicy:
+    """What `load_component` may make, besides the library's own and announced components.
+
+    Packages announce theirs as entry points of the group ``trio_agents.components``: the name is
+    the provider, the value the class.
+
+    ```python
+    ComponentPolicy(namespaces=["my_app.agents"], classes=[MyTool])
+    ```
+
+    Attributes:
+        classes: Classes that may be loaded by the provider they dump themselves with.
+        namespaces: Packages and modules of the application. A provider in one of them, or below,
+            is imported when it is asked for.
+        code: Whether a configuration may carry what is run as a program: the source text of a
+            function, the command line of a server.
+    """
+
+    classes: tuple[type, ...] = attrs.field(default=(), converter=tuple)
+    namespaces: tuple[str, ...] = attrs.field(default=(), converter=_names)
+    code: bool = False
+
+    def has_namespace_of(self, module: str) -> bool:
+        """Whether *module* is one of the namespaces, or below one."""
+        return any(module == name or module.startswith(f"{name}.") for name in self.namespaces)
+
+
+_SAFE: Final = ComponentPolicy()
+_current: Final = ContextVar("component_policy", default=_SAFE)
+
+
+def current_component_policy() -> ComponentPolicy:
+    """Return the policy that holds here."""
+    return _current.get()
+
+
+def use_component_policy(policy: ComponentPolicy) -> AbstractContextManager[None]:
+    """Let *policy* hold from here on, in this context and the tasks that are started from it.
+
+    Called at the start of a program, it holds for the program. As ``with use_component_policy(p):``
+    it holds for the block.
+
+    Raises:
+        TypeError: *policy* is none.
+    """
+    if not isinstance(policy, ComponentPolicy):
+        raise TypeError(f"expected a ComponentPolicy, not {type(policy).__name__}")
+    token = _current.set(policy)
+
+    @contextmanager
+    def until_the_end_of_the_block() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    return until_the_end_of_the_block()
+
+
+def check_code_is_allowed(provider: str, what: str) -> None:
+    """To be called by a component before it takes a program out of its configuration.
+
+    Args:
+        provider: the component.
+        what: the field of its configuration, and what that holds.
+
+    Raises:
+        ComponentNotAllowed: the policy that holds here says no.
+    """
+    if not _current.get().code:
+        raise ComponentNotAllowed(
+            f"{provider}: its configuration carries {what}, which would be run; if it can be "
+            f"trusted, load it with policy=ComponentPolicy(code=True)"
+        )
+
+
+claim_names("trio_agents", globals())

@@ -1,0 +1,66 @@
+"""The names under which components are found in data.
+
+Each of our own components is a row here, so that a description can be loaded before the module of
+its class has been imported, and so that nothing else of ours can. A test compares the table with
+the classes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["ALIASES", "OWN_PROVIDERS"]
+
+# A provider's module is where users import it from: importing it imports no SDK.
+OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
+    {
+        "trio_agents.InMemoryStore",
+        "trio_agents.ext.cache_store.diskcache.DiskCacheStore",
+        "trio_agents.ext.cache_store.redis.RedisStore",
+        "trio_agents.ext.code_executors.docker.DockerCommandLineCodeExecutor",
+        "trio_agents.ext.code_executors.jupyter.JupyterCodeExecutor",
+        "trio_agents.ext.code_executors.local.LocalCommandLineCodeExecutor",
+        "trio_agents.ext.models.anthropic.AnthropicChatCompletionClient",
+        "trio_agents.ext.models.cache.ChatCompletionCache",
+        "trio_agents.ext.models.ollama.OllamaChatCompletionClient",
+        "trio_agents.ext.models.openai.AzureOpenAIChatCompletionClient",
+        "trio_agents.ext.models.openai.OpenAIChatCompletionClient",
+        "trio_agents.ext.models.replay.ReplayChatCompletionClient",
+        "trio_agents.ext.tools.code_execution.PythonCodeExecutionTool",
+        "trio_agents.ext.tools.http.HttpTool",
+        "trio_agents.ext.tools.mcp.McpWorkbench",
+        "trio_agents.ext.tools.mcp.SseMcpToolAdapter",
+        "trio_agents.ext.tools.mcp.StdioMcpToolAdapter",
+        "trio_agents.ext.tools.mcp.StreamableHttpMcpToolAdapter",
+        "trio_agents.memory.ListMemory",
+        "trio_agents.model_context.BufferedChatCompletionContext",
+        "trio_agents.model_context.HeadAndTailChatCompletionContext",
+        "trio_agents.model_context.TokenLimitedChatCompletionContext",
+        "trio_agents.model_context.UnboundedChatCompletionContext",
+        "trio_agents.tools.FunctionTool",
+        "trio_agents.tools.StaticStreamWorkbench",
+        "trio_agents.tools.StaticWorkbench",
+    }
+)
+
+
+def _aliases() -> dict[str, str]:
+    """Give the names that AutoGen writes, and the short ones that its users do."""
+    aliases: dict[str, str] = {}
+    for provider in OWN_PROVIDERS:
+        rest = provider.removeprefix("trio_agents.")
+        theirs = f"autogen_ext.{rest[4:]}" if rest.startswith("ext.") else f"autogen_core.{rest}"
+        aliases[theirs] = provider
+    # AutoGen's short names, found by asking it for them.
+    openai = "trio_agents.ext.models.openai"
+    aliases["OpenAIChatCompletionClient"] = f"{openai}.OpenAIChatCompletionClient"
+    aliases["openai_chat_completion_client"] = f"{openai}.OpenAIChatCompletionClient"
+    aliases["AzureOpenAIChatCompletionClient"] = f"{openai}.AzureOpenAIChatCompletionClient"
+    aliases["azure_openai_chat_completion_client"] = f"{openai}.AzureOpenAIChatCompletionClient"
+    aliases["OllamaChatCompletionClient"] = (
+        "trio_agents.ext.models.ollama.OllamaChatCompletionClient"
+    )
+    return aliases
+
+
+ALIASES: Final[dict[str, str]] = _aliases()

@@ -1,0 +1,93 @@
+"""`token_scope`: a block that a `CancellationToken` cancels, on the loop that runs.
+
+Tools, model clients and executors are given tokens. Around what they wait for stands this block. As
+with messages, what is cancelled is cancelled the loop's own way: on trio by a scope, on asyncio by
+one ``task.cancel()``, so that cleanup that waits is not cancelled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sniffio
+import trio
+
+from .._sansio._cancellation import CancellationToken, current_home
+from .._sansio._errors import MessageCancelled
+from . import _asyncio, _trio
+
+__all__ = ["token_scope"]
+
+_LOOPS = (_asyncio, _trio)  # imported for their homes: a token is cancelled from any thread
+
+
+@contextmanager
+def token_scope(token: CancellationToken | None, what: str) -> Iterator[None]:
+    """Cancel what waits inside of the block when *token* is cancelled.
+
+    A cancellation from outside, by a scope or a deadline, goes through as ever.
+
+    Args:
+        token: None for a block like any other.
+        what: what is done inside, for the error.
+
+    Raises:
+        MessageCancelled: the token was cancelled, before or inside; what waited inside has
+            unwound. On asyncio it is that of ``trio_agents.asyncio.exceptions``, a
+            `CancelledError`.
+    """
+    if token is None:
+        yield
+    elif sniffio.current_async_library() == "trio":
+        yield from _on_trio(token, what)
+    else:
+        yield from _on_asyncio(token, what)
+
+
+def _on_trio(token: CancellationToken, what: str) -> Iterator[None]:
+    if token.is_cancelled():
+        raise MessageCancelled(f"{what} was cancelled by its token before it began")
+    scope = trio.CancelScope()
+    handle = token.link(lambda: scope.cancel("its token was cancelled"), current_home())
+    try:
+        with scope:
+            yield
+    finally:
+        token.unlink(handle)
+    if scope.cancelled_caught:
+        raise MessageCancelled(f"{what} was cancelled by its token")
+
+
+def _on_asyncio(token: CancellationToken, what: str) -> Iterator[None]:
+    if token.is_cancelled():
+        raise _asyncio.MessageCancelled(f"{what} was cancelled by its token before it began")
+    task = asyncio.current_task()
+    assert task is not None  # sniffio has found asyncio by it
+    loop = asyncio.get_running_loop()
+    cancelling = task.cancelling()
+    called = False
+    inside = True
+
+    def cancel() -> None:
+        nonlocal called
+        if inside:  # it may come late, after the block
+            called = True
+            task.cancel()
+
+    # A task that cancels its own token goes on until it waits; call_soon finds it there.
+    handle = token.link(lambda: loop.call_soon(cancel), current_home())
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        # Somebody else may have cancelled the task too: then that is what it must see.
+        if called and task.uncancel() <= cancelling:
+            raise _asyncio.MessageCancelled(f"{what} was cancelled by its token") from error
+        raise
+    else:
+        if called:  # the block has kept the cancellation to itself
+            task.uncancel()
+    finally:
+        inside = False
+        token.unlink(handle)

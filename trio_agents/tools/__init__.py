@@ -1,0 +1,30 @@
+"""Tools and workbenches, sets of tools: what models can ask for. For both event loops."""
+
+from __future__ import annotations
+
+from .._sansio._facade import claim_names
+from ._schema import ParametersSchema as ParametersSchema, ToolSchema as ToolSchema
+from ._tool import StreamTool as StreamTool, Tool as Tool
+from ._workbench import (
+    ImageResultContent as ImageResultContent,
+    ResultContent as ResultContent,
+    StreamWorkbench as StreamWorkbench,
+    TextResultContent as TextResultContent,
+    ToolResult as ToolResult,
+    Workbench as Workbench,
+)
+
+__all__ = [
+    "ImageResultContent",
+    "ParametersSchema",
+    "ResultContent",
+    "StreamTool",
+    "StreamWorkbench",
+    "TextResultContent",
+    "Tool",
+    "ToolResult",
+    "ToolSchema",
+    "Workbench",
+]
+
+claim_names(__name__, globals())

@@ -1,0 +1,29 @@
+"""What a model is told of a tool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NotRequired
+
+# typing's own is refused by pydantic before Python 3.12.
+from typing_extensions import TypedDict
+
+__all__ = ["ParametersSchema", "ToolSchema"]
+
+
+class ParametersSchema(TypedDict):
+    """The parameters of a tool, as a JSON schema of an object."""
+
+    type: str
+    properties: dict[str, Any]
+    required: NotRequired[Sequence[str]]
+    additionalProperties: NotRequired[bool]
+
+
+class ToolSchema(TypedDict):
+    """A tool as models see it. Model clients take these wherever they take tools."""
+
+    name: str
+    description: NotRequired[str]
+    parameters: NotRequired[ParametersSchema]
+    strict: NotRequired[bool]
