@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="how many changes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     candidates: list[tuple[Path, int, int, str]] = []
     for path in sorted(CORE.glob("*.py")):
@@ -126,26 +128,40 @@ def main() -> None:
         found = enumerate(places(tree))
         candidates += [(path, index, node.lineno, how) for index, (node, how) in found]
     chosen = random.Random(options.seed).sample(candidates, min(options.count, len(candidates)))
+    if not survives_with(chosen[0][0], None):
+        raise SystemExit("the tests fail without a change: nothing could be learned from them")
     end = time.monotonic() + 60 * options.minutes
-    tried = killed = 0
-    for path, index, line, how in chosen:
+    killed: list[bool] = []
+
+    def attempt(candidate: tuple[Path, int, int, str]) -> None:
         if time.monotonic() > end:
-            break
-        with tempfile.TemporaryDirectory() as directory:
-            package = Path(directory) / "trio_agents"
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / "trio_agents", package, ignore=ignored)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            return
+        path, index, line, how = candidate
+        survived = survives_with(path, index)
+        killed.append(not survived)
+        if survived:
+            print(f"survived: {path.name}:{line}: {how}", flush=True)
+
+    with ThreadPoolExecutor(options.processes) as pool:
+        list(pool.map(attempt, chosen))
+    print(
+        f"{sum(killed)} of {len(killed)} changes were noticed, of {len(candidates)} possible ones"
+    )
+
+
+def survives_with(path: Path, index: int | None) -> bool:
+    """Make one change in a copy of the package, or none; return whether nothing notices."""
+    with tempfile.TemporaryDirectory() as directory:
+        package = Path(directory) / "trio_agents"
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "trio_agents", package, ignore=ignored)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if index is not None:
             node, _ = list(places(tree))[index]
             change(node)
-            source = ast.unparse(ast.fix_missing_locations(tree))
-            (package / "_core" / path.name).write_text(source, encoding="utf-8")
-            tried += 1
-            if survives(package):
-                print(f"survived: {path.name}:{line}: {how}", flush=True)
-            else:
-                killed += 1
-    print(f"{killed} of {tried} changes were noticed, of {len(candidates)} that are possible")
+        source = ast.unparse(ast.fix_missing_locations(tree))
+        (package / "_core" / path.name).write_text(source, encoding="utf-8")
+        return survives(package)
 
 
 if __name__ == "__main__":
