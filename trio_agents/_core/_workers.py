@@ -25,7 +25,7 @@ a context variable changed: the next message must find nothing of the one before
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,11 +53,12 @@ MAX_STREAK: Final = 64
 class Worker:
     """One worker task: its scope, and what it carries."""
 
-    __slots__ = ("envelope", "scope")
+    __slots__ = ("envelope", "scope", "work")
 
     def __init__(self, scope: CancelScope) -> None:
         self.scope = scope
         self.envelope: Envelope | None = None
+        self.work: Coroutine[Any, Any, None] | None = None  # the task's, to see where it waits
 
 
 class Workers:
@@ -180,10 +181,15 @@ class Workers:
             self._resting.pop().set()
         elif self._nursery is not None:
             assert self._context is not None
-            self._context.run(self._nursery.start_soon, self._work, self._epoch)
+            self._context.run(self._nursery.start_soon, self._begin, self._epoch)
             self._scouts += 1
 
-    async def _work(self, epoch: int) -> None:
+    def _begin(self, epoch: int) -> Coroutine[Any, Any, None]:
+        worker = Worker(self._loop.HandlerScope())
+        worker.work = self._work(worker, epoch)
+        return worker.work
+
+    async def _work(self, worker: Worker, epoch: int) -> None:
         released = self._released
         front = self._front
         ledger = self._ledger
@@ -192,8 +198,7 @@ class Workers:
         envelope: Envelope
         streak = 0
         self._scouts -= 1
-        scope = self._loop.HandlerScope()
-        worker = Worker(scope)
+        scope = worker.scope
         self.at_work[worker] = None
         try:
             with scope:
@@ -246,6 +251,7 @@ class Workers:
                     streak += 1
         finally:
             del self.at_work[worker]
+            worker.work = None
             if not self.is_empty and not self._scouts:
                 self._wake()
 
