@@ -16,7 +16,10 @@ How many workers there are follows the handlers that wait. Whoever puts somethin
 is about to run a handler while there is more, sends a *scout*: it wakes a resting worker, or starts
 one, unless a scout is under way already. If the handler returns without waiting, its worker just
 goes on, so a burst of ten thousand quick messages costs one scout; if it waits, the scout takes
-over.
+over. The last scout to come sees how that went: messages that are being worked on now, and were not
+when it was sent, have handlers that wait. If more is queued, twice as many scouts go out next. So a
+burst of handlers that wait begins in a few turns of the event loop, not in one for each, and scouts
+that find nothing to do are never more than there were handlers that waited.
 
 A worker ends, and another takes its place, when its cancel scope was used, and when a handler left
 a context variable changed: the next message must find nothing of the one before.
@@ -47,7 +50,10 @@ MAX_RESTING: Final = 128
 # Handlers that never wait do not starve the rest of the program: after so many in a row a worker
 # leaves the queue to its scout, which the scheduler first has to get to. (Did it go on after a mere
 # checkpoint, there would be one worker more each time, and each turn of the scheduler longer.)
+# Scouts that were sent together share that number.
 MAX_STREAK: Final = 64
+# The most scouts at a time: as many more are too many if handlers wait no more all of a sudden.
+MAX_SCOUTS: Final = 64
 
 
 class Worker:
@@ -83,6 +89,8 @@ class Workers:
         self._released: deque[Envelope] = deque()
         self._front: deque[Envelope] = deque()
         self._scouts = 0  # workers that were woken or started and have not run yet
+        self._waited = 0  # how many messages were being worked on when a scout was sent last
+        self._streak = MAX_STREAK  # how many messages in a row are for each that was sent last
         self._resting: list[Reply] = []
         # The worker that runs now will look at the queue before anything else runs: nobody need be
         # woken for what is put there meanwhile. Set while carrying, it holds until that returns.
@@ -175,7 +183,18 @@ class Workers:
         self._first = None
         return first
 
+    def _send_out(self) -> None:
+        """Send a scout, or several if those sent last have come upon handlers that wait."""
+        more = self._queued + len(self._front) + len(self._released)
+        grown = self._ledger.running - self._waited
+        number = max(1, min(2 * grown, more, MAX_SCOUTS))
+        for _ in range(number):
+            self._wake()
+        self._streak = MAX_STREAK // number
+
     def _wake(self) -> None:
+        self._waited = self._ledger.running
+        self._streak = MAX_STREAK
         if self._resting:
             self._scouts += 1
             self._resting.pop().set()
@@ -198,19 +217,20 @@ class Workers:
         envelope: Envelope
         streak = 0
         self._scouts -= 1
+        most = self._streak
         scope = worker.scope
         self.at_work[worker] = None
         try:
             with scope:
                 while epoch == self._epoch:
-                    if released and streak < MAX_STREAK:
+                    if released and streak < most:
                         envelope = released.popleft()
-                    elif front and streak < MAX_STREAK:
+                    elif front and streak < most:
                         envelope = front.popleft()
-                    elif self._queued and streak < MAX_STREAK:
+                    elif self._queued and streak < most:
                         envelope = take()
                     else:
-                        if streak == MAX_STREAK and not self.is_empty and not self._scouts:
+                        if streak == most and not self.is_empty and not self._scouts:
                             self._wake()
                         if len(self._resting) >= MAX_RESTING:
                             return
@@ -226,13 +246,14 @@ class Workers:
                                 self._scouts -= 1
                             raise
                         self._scouts -= 1
+                        most = self._streak
                         continue
                     if envelope.stage is SETTLED:  # cancelled while it was queued
                         del envelope
                         ledger.look()
                         continue
                     if (front or self._queued or released) and not self._scouts:
-                        self._wake()
+                        self._send_out()
                     worker.envelope = envelope
                     envelope.scope = scope
                     envelope.stage = TAKEN
