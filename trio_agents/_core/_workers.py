@@ -38,11 +38,12 @@ from ._envelope import (
     TAKEN,
     Envelope,
 )
+from ._loop import close_channel
 
 if TYPE_CHECKING:
     from ._activation import Activation
     from ._ledger import Ledger
-    from ._loop import CancelScope, EventLoop, Nursery, Reply
+    from ._loop import CancelScope, EventLoop, Nursery, ReceiveChannel, Reply, SendChannel
 
 __all__ = ["Worker", "Workers"]
 
@@ -79,7 +80,7 @@ class Workers:
         self._loop = loop
         self._ledger = ledger
         self._carry = carry
-        self._send, self._receive = loop.open_memory_channel()
+        self._channel: tuple[SendChannel, ReceiveChannel] | None = None
         # What is queued while nothing else is needs no channel: it is here, and before it.
         self._first: Envelope | None = None
         self._queued = 0  # how many there are, with it
@@ -148,7 +149,9 @@ class Workers:
     def submit(self, envelope: Envelope) -> None:
         """Put an envelope at the end of the queue."""
         if self._queued:
-            self._send.send_nowait(envelope)
+            if self._channel is None:
+                self._channel = self._loop.open_memory_channel()
+            self._channel[0].send_nowait(envelope)
         else:
             self._first = envelope
         self._queued += 1
@@ -172,6 +175,9 @@ class Workers:
         self._front.clear()
         while self._queued:
             drained.append(self._take())
+        if self._channel is not None:
+            close_channel(self._channel)
+            self._channel = None
         return drained
 
     def _take(self) -> Any:
@@ -179,7 +185,8 @@ class Workers:
         self._queued -= 1
         first = self._first
         if first is None:
-            return self._receive.receive_nowait()
+            assert self._channel is not None
+            return self._channel[1].receive_nowait()
         self._first = None
         return first
 
