@@ -15,7 +15,7 @@ from typing import Any, Final
 __all__ = ["stack_of_thread", "stack_of_work", "steps_by_hand"]
 
 PACKAGE: Final = Path(__file__).parent.parent
-OURS: Final = tuple(str(PACKAGE / layer) for layer in ("_core", "_agents"))
+OURS: Final = tuple(str(PACKAGE / layer) for layer in ("_sansio", "_agents", "_core"))
 
 #: The code of generators that take another coroutine's steps by hand: for them the interpreter does
 #: not know whom they wait for, and it is their variable ``work``.
