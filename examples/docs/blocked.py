@@ -57,3 +57,7 @@ async def main() -> None:
 
 if __name__ == "__main__":
     trio.run(main)
+
+# Prints:
+# miner/x blocks the event loop with a int in Miner.mine
+# miner/x has given it back
