@@ -9,6 +9,8 @@ from __future__ import annotations
 from ._sansio._events import (
     AgentConstructionExceptionEvent as AgentConstructionExceptionEvent,
     DeliveryStage as DeliveryStage,
+    EventLoopBlockedEvent as EventLoopBlockedEvent,
+    EventLoopReleasedEvent as EventLoopReleasedEvent,
     LLMCallEvent as LLMCallEvent,
     LLMStreamEndEvent as LLMStreamEndEvent,
     LLMStreamStartEvent as LLMStreamStartEvent,
@@ -23,6 +25,8 @@ from ._sansio._facade import claim_names
 __all__ = [
     "AgentConstructionExceptionEvent",
     "DeliveryStage",
+    "EventLoopBlockedEvent",
+    "EventLoopReleasedEvent",
     "LLMCallEvent",
     "LLMStreamEndEvent",
     "LLMStreamStartEvent",

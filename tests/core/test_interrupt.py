@@ -10,7 +10,7 @@ import gc
 import signal
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
@@ -24,6 +24,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trio_agents
 from trio_agents import (
     AgentId,
+    AgentRuntime,
     BaseAgent,
     CancellationToken,
     DefaultInterventionHandler,
@@ -65,12 +66,40 @@ def _the_same_schedule_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheduler, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
 
 
+class Counting(Actor):
+    """Waits in all that it is asked for, and has that counted."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        self.scenario = scenario
+        self.closed = 0
+
+    async def bind_id_and_runtime(self, id: AgentId, runtime: AgentRuntime) -> None:
+        await super().bind_id_and_runtime(id, runtime)
+        self.scenario.agents.append(self)
+
+    async def save_state(self) -> Mapping[str, Any]:
+        with self.scenario.counted():
+            await trio.sleep(0.1)
+            return {"saved": True}
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        with self.scenario.counted():
+            await trio.sleep(0.1)
+
+    async def close(self) -> None:
+        self.closed += 1
+        with self.scenario.counted():
+            await trio.sleep(0.1)
+
+
 class Scenario:
     """A bit of everything, and a count of what began and ended."""
 
     def __init__(self, *, intervene: bool, limited: bool) -> None:
         self.began = 0
         self.ended = 0
+        self.agents: list[Counting] = []
         self.intervene = intervene
         self.limited = limited
         self.runtime: SingleThreadedAgentRuntime | None = None
@@ -85,11 +114,11 @@ class Scenario:
         async def factory() -> Actor:
             with self.counted():
                 await trio.sleep(1)
-                return Actor()
+                return Counting(self)
 
         async with runtime:
             await runtime.register_factory("actor", factory, **limits)
-            await runtime.register_factory("other", Actor, **limits)
+            await runtime.register_factory("other", lambda: Counting(self), **limits)
             await runtime.add_subscription(TypeSubscription("news", "actor"))
             await runtime.add_subscription(TypeSubscription("news", "other"))
             await runtime.publish_message(self.sleep, NEWS)
@@ -112,6 +141,7 @@ class Scenario:
             await runtime.deactivate(A)
             await runtime.publish_message(self.sleep, NEWS)
             runtime.start()
+            await runtime.load_state(await runtime.save_state())
 
     @contextmanager
     def counted(self) -> Iterator[None]:
@@ -137,8 +167,8 @@ class Scenario:
             assert isinstance(result, str)
             return result
 
-    def check(self) -> None:
-        """Nothing is left, however it ended."""
+    def check(self, blocks: int = 1) -> None:
+        """Nothing is left, however it ended; each block has closed the agents that are there."""
         runtime = self.runtime
         if runtime is not None:
             counts = runtime.statistics()
@@ -148,6 +178,10 @@ class Scenario:
             assert counts.mailboxes == {}
             assert not runtime.is_started()
         assert self.began == self.ended
+        # One it may have hit on the way into its `close`, which is the application's code already.
+        closed = Counter(agent.closed for agent in self.agents)
+        assert set(closed) <= {blocks, blocks - 1}
+        assert closed[blocks - 1] <= 1
 
 
 class Waits(DefaultInterventionHandler):
@@ -310,7 +344,7 @@ def test_a_runtime_that_was_interrupted_can_be_used_again() -> None:
             return result
 
     assert trio.run(again) == "answer"
-    scenario.check()
+    scenario.check(blocks=2)
 
 
 # --- inside the application's code

@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import anyio
 import pytest
+import trio
 
 from trio_agents import (
     AgentId,
@@ -1540,3 +1542,48 @@ async def test_a_send_is_taken_in_again_when_the_block_is_entered_again(
     async with runtime:
         runtime.start()
         assert await runtime.send_message(tell, A) == "I am actor/a"
+
+
+# --- memory channels
+
+
+@pytest.mark.parametrize("way", ["stop", "leave", "exception"])
+async def test_every_memory_channel_is_closed_when_nothing_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    channels: list[Any] = []
+    runtime = await new_runtime()
+    await runtime.register_factory("narrow", Actor, max_concurrency=1)
+    handler = Handler()
+    open_memory_channel = runtime._loop.open_memory_channel
+
+    def open_and_note() -> Any:
+        channel = open_memory_channel()
+        channels.append(channel)
+        return channel
+
+    monkeypatch.setattr(runtime._loop, "open_memory_channel", open_and_note, raising=False)
+    outcomes = [Outcome() for _ in range(8)]
+    try:
+        async with loop.open_nursery() as nursery, runtime:
+            for _ in range(3):
+                await runtime.publish_message(tell, NEWS)  # the intake
+            runtime.start()
+            for outcome in outcomes:  # the run queue, and a mailbox
+                nursery.start_soon(outcome.send, runtime, handler, AgentId("narrow", "x"))
+            await wait_all_tasks_blocked()
+            if way == "exception":
+                raise ZeroDivisionError
+            if way == "stop":
+                nursery.start_soon(runtime.stop)
+                await wait_all_tasks_blocked()
+            handler.go.set()
+    except* ZeroDivisionError:
+        pass
+    assert len(channels) >= 3
+    closed = (trio.ClosedResourceError, anyio.ClosedResourceError)
+    for send, receive in channels:
+        with pytest.raises(closed):
+            send.send_nowait(None)
+        with pytest.raises(closed):
+            receive.receive_nowait()

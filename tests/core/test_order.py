@@ -629,6 +629,92 @@ async def test_every_handler_that_waits_makes_room_for_the_next(autojump_clock: 
         assert loop.count_tasks() - tasks <= 130
 
 
+async def count_turns(runtime: SingleThreadedAgentRuntime) -> int:
+    """Count the turns of the loop until all that was submitted has begun."""
+    turns = 0
+    while runtime.unprocessed_messages_count:
+        turns += 1
+        await loop.checkpoint()
+    return turns
+
+
+# ST-02
+async def test_a_burst_of_handlers_that_wait_begins_in_a_few_turns_in_order() -> None:
+    go = loop.Event()
+    log: list[int] = []
+    async with open_runtime() as runtime:
+        await open_doers(runtime)
+        for number in range(1000):
+            await runtime.publish_message(note(log, number, wait_for(go)), TO_A)
+        assert await count_turns(runtime) < 50
+        assert log == list(range(1000))
+        go.set()
+
+
+# ST-02
+@pytest.mark.only_on("trio", "asyncio's order of tasks is always the same")
+def test_a_burst_of_handlers_that_wait_begins_in_order_whatever_the_scheduler_does() -> None:
+    async def main() -> None:
+        log: list[int] = []
+        async with open_runtime() as runtime:
+            await open_doers(runtime)
+            for number in range(200):
+                then = wait(1) if number % 7 else nothing
+                await runtime.publish_message(note(log, number, then), TO_A)
+        assert log == list(range(200))
+
+    under_seeds(main)
+
+
+# ST-02
+@pytest.mark.only_on("trio", "it counts tasks with trio's instruments")
+@pytest.mark.parametrize("burst", ["waiting first", "waiting last", "now and then"])
+async def test_few_tasks_are_started_for_handlers_that_do_not_wait(
+    autojump_clock: object, burst: str
+) -> None:
+    go = loop.Event()
+    waiting, quick = [wait_for(go)] * 100, [nothing] * 2000
+    acts = {
+        "waiting first": waiting + quick,
+        "waiting last": quick + waiting,
+        "now and then": [act for one in waiting for act in (*quick[:20], one)],
+    }
+    async with open_runtime() as runtime:
+        await open_doers(runtime)
+        counter = TaskCounter()
+        trio.lowlevel.add_instrument(counter)
+        for act in acts[burst]:
+            await runtime.publish_message(act, TO_A)
+        await count_turns(runtime)
+        trio.lowlevel.remove_instrument(counter)
+        assert runtime.statistics().running == 100
+        go.set()
+    assert counter.spawned <= 100 + 64  # at most as many scouts too many as are sent at a time
+
+
+# ST-02
+async def test_a_turn_is_not_made_long_by_many_scouts() -> None:
+    """After handlers that waited, those that do not wait share a turn among all scouts."""
+    go = loop.Event()
+    handled = 0
+
+    def count(agent: Doer, ctx: MessageContext) -> None:
+        nonlocal handled
+        handled += 1
+
+    async with open_runtime() as runtime:
+        await open_doers(runtime)
+        for number in range(6000):
+            await runtime.publish_message(wait_for(go) if number < 500 else count, TO_A)
+        most = before = 0
+        while runtime.unprocessed_messages_count:
+            await loop.checkpoint()
+            most = max(most, handled - before)
+            before = handled
+        assert 0 < most <= 2 * 64 + 64
+        go.set()
+
+
 async def test_handlers_that_never_wait_do_not_starve_other_tasks(autojump_clock: object) -> None:
     handled = 0
     seen: list[int] = []

@@ -160,9 +160,10 @@ BUGS: Final = (
         "a worker that is cancelled leaves the queue to nobody",
         WORKERS,
         "            del self.at_work[worker]\n"
+        "            worker.work = None\n"
         "            if not self.is_empty and not self._scouts:\n"
         "                self._wake()\n",
-        "            del self.at_work[worker]\n",
+        "            del self.at_work[worker]\n            worker.work = None\n",
     ),
     Bug(
         "idle when no handler runs, though some are queued",

@@ -32,6 +32,7 @@ from ._envelope import (
     Errand,
     Farewell,
 )
+from ._loop import close_channel
 
 if TYPE_CHECKING:
     from .._sansio._abc import Agent
@@ -213,7 +214,9 @@ class Activation:
             first = self._peek()
             if first is None:
                 self.open = self.agent is not None and self.limit is None and not self._urgent
-                self._mailbox = None  # a million quiet agents need no million channels
+                if self._mailbox is not None:  # a million quiet agents need no million channels
+                    close_channel(self._mailbox)
+                    self._mailbox = None
                 return
             if first.held or (self.limit is not None and self.running >= self.limit):
                 return

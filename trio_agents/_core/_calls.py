@@ -12,6 +12,8 @@ from contextvars import Context, copy_context
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
+from ._stacks import steps_by_hand
+
 if TYPE_CHECKING:
     from .._sansio._abc import Agent
     from .._sansio._contexts import MessageContext
@@ -87,6 +89,9 @@ def resume(work: Coroutine[Any, Any, Any], wait: Any) -> Generator[Any, Any, Any
                 wait = work.send(answer)
     except StopIteration as end:
         return end.value
+
+
+steps_by_hand.add(resume.__code__)
 
 
 def is_same_context(before: Context) -> bool:

@@ -12,23 +12,27 @@ from ._envelope import (
     SETTLED,
     Envelope,
 )
+from ._loop import close_channel
 
 if TYPE_CHECKING:
-    from ._loop import EventLoop
+    from ._loop import EventLoop, ReceiveChannel, SendChannel
 
 __all__ = ["Intake"]
 
 
 class Intake:
-    """A memory channel of envelopes, first in, first out."""
+    """A memory channel of envelopes, first in, first out, which is there while any wait."""
 
     def __init__(self, loop: EventLoop) -> None:
-        self._send, self._receive = loop.open_memory_channel()
+        self._loop = loop
+        self._channel: tuple[SendChannel, ReceiveChannel] | None = None
         self._waiting = 0
 
     def put(self, envelope: Envelope) -> None:
         """Keep one more envelope. It never waits."""
-        self._send.send_nowait(envelope)
+        if self._channel is None:
+            self._channel = self._loop.open_memory_channel()
+        self._channel[0].send_nowait(envelope)
         self._waiting += 1
 
     def is_empty(self) -> bool:
@@ -37,9 +41,12 @@ class Intake:
 
     def take(self) -> Envelope | None:
         """Take out the next envelope that nobody has cancelled meanwhile, if there is one."""
-        while self._waiting:
+        while self._channel is not None:
             self._waiting -= 1
-            envelope: Envelope = self._receive.receive_nowait()
+            envelope: Envelope = self._channel[1].receive_nowait()
+            if not self._waiting:
+                close_channel(self._channel)
+                self._channel = None
             if envelope.stage is not SETTLED:
                 return envelope
         return None

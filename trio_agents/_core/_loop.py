@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Protocol
 
 from .._sansio._cancellation import Home
 
-__all__ = ["CancelScope", "Event", "EventLoop", "Nursery", "ReceiveChannel", "Reply", "SendChannel"]
+__all__ = [
+    "CancelScope",
+    "Event",
+    "EventLoop",
+    "Nursery",
+    "ReceiveChannel",
+    "Reply",
+    "SendChannel",
+    "close_channel",
+]
 
 
 class CancelScope(Protocol):
@@ -46,12 +55,20 @@ class SendChannel(Protocol):
     """The end of a memory channel that values go into."""
 
     def send_nowait(self, value: Any, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class ReceiveChannel(Protocol):
     """The end of a memory channel that values come out of."""
 
     def receive_nowait(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+def close_channel(channel: tuple[SendChannel, ReceiveChannel]) -> None:
+    """Close both ends: what is left to a finalizer may find no room on the stack to run in."""
+    for end in channel:
+        end.close()
 
 
 class Reply(Protocol):

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .._sansio._cancellation import CancellationToken
     from .._sansio._identifiers import AgentId
     from ._loop import EventLoop
+    from ._watchdog import Watchdog
     from ._witness import Witness
 
 __all__ = ["Pipeline"]
@@ -78,6 +79,7 @@ class Pipeline:
         intervention_handlers: Sequence[InterventionHandler],
         supervisor: Supervisor,
         max_pending: int | None,
+        watchdog: Watchdog | None,
     ) -> None:
         self._runtime = runtime
         self._loop = loop
@@ -87,7 +89,8 @@ class Pipeline:
         self.ledger = Ledger(loop.Event)
         self.registry = Registry()
         self.routes = RoutingTable()
-        self.workers = Workers(loop, self.ledger, self.carry)
+        carry = self.carry if watchdog is None else watchdog.watching(self.carry)
+        self.workers = Workers(loop, self.ledger, carry)
         self.door = None if max_pending is None else Door(loop, self.ledger, max_pending)
         # Invariant: an id here <=> it has an agent, or something is on its way to one.
         self.activations: dict[AgentId, Activation] = {}

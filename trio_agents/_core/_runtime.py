@@ -41,6 +41,7 @@ from ._registration import Registration, check_bound, check_overflow
 from ._residents import Residents
 from ._state import check_agent_state, check_form
 from ._supervision import Supervisor
+from ._watchdog import Watchdog, check_blocked_after
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -91,6 +92,11 @@ class Runtime:
             `Overloaded`. Agent types may have their own.
         strict: Whether a request that no handler of a `RoutedAgent` accepts raises
             `CantHandleException` at its sender, instead of returning None.
+        blocked_after: Report what has not given the event loop's thread back for so many seconds:
+            a handler that computes, or calls what blocks, and cannot be interrupted. The logger
+            `EVENT_LOGGER_NAME` gets an `EventLoopBlockedEvent` at level WARNING with the agent and
+            the stack, and an `EventLoopReleasedEvent` when it is over. A thread of the runtime's
+            own watches, as long as its block. None: nobody watches.
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
@@ -108,6 +114,7 @@ class Runtime:
         max_pending: int | None = None,
         overflow: Overflow = "wait",
         strict: bool = False,
+        blocked_after: float | None = None,
     ) -> None:
         for handler in intervention_handlers or ():
             check_not_autogens(handler, "intervention handler")
@@ -117,6 +124,7 @@ class Runtime:
                     f"DefaultInterventionHandler); {type(handler).__name__} has not"
                 )
         check_overflow(overflow)
+        check_blocked_after(blocked_after)
         MessageTracer.choose(tracer_provider)  # refuses what is no provider
         self.strict = strict
         self._overflow: Overflow = overflow
@@ -125,6 +133,7 @@ class Runtime:
         self._observer = Observer(self._serialization)
         self._supervisor = Supervisor(self._loop, ignore=ignore_unhandled_exceptions)
         self._supervisor.end_block = self._crash
+        self._watchdog = None if blocked_after is None else Watchdog(blocked_after)
         loop = self._loop
         self._pipeline = Pipeline(
             self,
@@ -132,6 +141,7 @@ class Runtime:
             intervention_handlers or (),
             self._supervisor,
             check_bound(max_pending, "max_pending"),
+            self._watchdog,
         )
         self._gate = Gate(loop, self._pipeline)
         self._admission = Admission(loop, self._pipeline, self._gate, self._observer, overflow)
@@ -212,6 +222,8 @@ class Runtime:
         """
         self._crashes.clear()
         self._gate.ending = False
+        if self._watchdog is not None:
+            self._watchdog.open(self._loop.home(), lambda: self._ledger.running > 0)
         try:
             async with self._loop.open_nursery() as nursery:
                 self._nursery = nursery
@@ -233,6 +245,8 @@ class Runtime:
                     self._residents.reaper.close()
         except BaseException as exc:  # raised by the caller
             errors.append(exc)
+        if self._watchdog is not None:
+            self._watchdog.close()
         self._workers.close()
         errors[:0] = self._crashes
 
@@ -473,7 +487,7 @@ class Runtime:
                 await self._ledger.wait_until(self._gate.nothing_runs)
             if self._gate.nothing_runs():
                 return
-            self._supervisor.name_stubborn(self._workers.carried(), patience)
+            self._supervisor.name_stubborn(self._workers.at_work, patience)
             patience *= 10  # a log is read, and need not grow
 
     def _check_started(self, name: str) -> None:
@@ -849,6 +863,7 @@ class RuntimeOptions(TypedDict, total=False):
     max_pending: int | None
     overflow: Overflow
     strict: bool
+    blocked_after: float | None
 
 
 @asynccontextmanager

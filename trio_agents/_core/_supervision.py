@@ -14,16 +14,18 @@ waiting, so the application's policy decides:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from .._sansio._events import AgentConstructionExceptionEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
 from ._envelope import Envelope, Publication
+from ._stacks import stack_of_work
 
 if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId
     from ._loop import EventLoop
+    from ._workers import Worker
 
 __all__ = ["Supervisor"]
 
@@ -67,15 +69,21 @@ class Supervisor:
         if not self._ignore or not isinstance(error, self._loop.Ignorable):
             self._kept.append(error)
 
-    def name_stubborn(self, envelopes: list[Envelope], seconds: float) -> None:
-        """Log which handlers a stop still waits for, though it has cancelled them."""
-        for envelope in envelopes:
+    def name_stubborn(self, workers: Iterable[Worker], seconds: float) -> None:
+        """Log which handlers a stop still waits for, though it has cancelled them, and where."""
+        for worker in workers:
+            envelope = worker.envelope
+            if envelope is None:
+                continue
+            # A publication without a recipient yet is with the intervention handlers.
+            named = f"topic {envelope.topic}" if envelope.recipient is None else None
             logger.warning(
-                "stop() waits for agent %s: its handler of a %s was cancelled %g seconds ago, and "
-                "goes on",
-                envelope.recipient,
+                "stop() waits for %s: its handler of a %s was cancelled %g seconds ago, and goes "
+                "on at %s",
+                named or f"agent {envelope.recipient}",
                 type(envelope.message).__name__,
                 seconds,
+                " > ".join(stack_of_work(worker.work)),
             )
 
     def log(self, error: BaseException, what: str) -> None:

@@ -16,7 +16,10 @@ How many workers there are follows the handlers that wait. Whoever puts somethin
 is about to run a handler while there is more, sends a *scout*: it wakes a resting worker, or starts
 one, unless a scout is under way already. If the handler returns without waiting, its worker just
 goes on, so a burst of ten thousand quick messages costs one scout; if it waits, the scout takes
-over.
+over. The last scout to come sees how that went: messages that are being worked on now, and were not
+when it was sent, have handlers that wait. If more is queued, twice as many scouts go out next. So a
+burst of handlers that wait begins in a few turns of the event loop, not in one for each, and scouts
+that find nothing to do are never more than there were handlers that waited.
 
 A worker ends, and another takes its place, when its cancel scope was used, and when a handler left
 a context variable changed: the next message must find nothing of the one before.
@@ -25,7 +28,7 @@ a context variable changed: the next message must find nothing of the one before
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,11 +38,12 @@ from ._envelope import (
     TAKEN,
     Envelope,
 )
+from ._loop import close_channel
 
 if TYPE_CHECKING:
     from ._activation import Activation
     from ._ledger import Ledger
-    from ._loop import CancelScope, EventLoop, Nursery, Reply
+    from ._loop import CancelScope, EventLoop, Nursery, ReceiveChannel, Reply, SendChannel
 
 __all__ = ["Worker", "Workers"]
 
@@ -47,17 +51,21 @@ MAX_RESTING: Final = 128
 # Handlers that never wait do not starve the rest of the program: after so many in a row a worker
 # leaves the queue to its scout, which the scheduler first has to get to. (Did it go on after a mere
 # checkpoint, there would be one worker more each time, and each turn of the scheduler longer.)
+# Scouts that were sent together share that number.
 MAX_STREAK: Final = 64
+# The most scouts at a time: as many more are too many if handlers wait no more all of a sudden.
+MAX_SCOUTS: Final = 64
 
 
 class Worker:
     """One worker task: its scope, and what it carries."""
 
-    __slots__ = ("envelope", "scope")
+    __slots__ = ("envelope", "scope", "work")
 
     def __init__(self, scope: CancelScope) -> None:
         self.scope = scope
         self.envelope: Envelope | None = None
+        self.work: Coroutine[Any, Any, None] | None = None  # the task's, to see where it waits
 
 
 class Workers:
@@ -72,7 +80,7 @@ class Workers:
         self._loop = loop
         self._ledger = ledger
         self._carry = carry
-        self._send, self._receive = loop.open_memory_channel()
+        self._channel: tuple[SendChannel, ReceiveChannel] | None = None
         # What is queued while nothing else is needs no channel: it is here, and before it.
         self._first: Envelope | None = None
         self._queued = 0  # how many there are, with it
@@ -82,6 +90,8 @@ class Workers:
         self._released: deque[Envelope] = deque()
         self._front: deque[Envelope] = deque()
         self._scouts = 0  # workers that were woken or started and have not run yet
+        self._waited = 0  # how many messages were being worked on when a scout was sent last
+        self._streak = MAX_STREAK  # how many messages in a row are for each that was sent last
         self._resting: list[Reply] = []
         # The worker that runs now will look at the queue before anything else runs: nobody need be
         # woken for what is put there meanwhile. Set while carrying, it holds until that returns.
@@ -139,7 +149,9 @@ class Workers:
     def submit(self, envelope: Envelope) -> None:
         """Put an envelope at the end of the queue."""
         if self._queued:
-            self._send.send_nowait(envelope)
+            if self._channel is None:
+                self._channel = self._loop.open_memory_channel()
+            self._channel[0].send_nowait(envelope)
         else:
             self._first = envelope
         self._queued += 1
@@ -163,6 +175,9 @@ class Workers:
         self._front.clear()
         while self._queued:
             drained.append(self._take())
+        if self._channel is not None:
+            close_channel(self._channel)
+            self._channel = None
         return drained
 
     def _take(self) -> Any:
@@ -170,20 +185,37 @@ class Workers:
         self._queued -= 1
         first = self._first
         if first is None:
-            return self._receive.receive_nowait()
+            assert self._channel is not None
+            return self._channel[1].receive_nowait()
         self._first = None
         return first
 
+    def _send_out(self) -> None:
+        """Send a scout, or several if those sent last have come upon handlers that wait."""
+        more = self._queued + len(self._front) + len(self._released)
+        grown = self._ledger.running - self._waited
+        number = max(1, min(2 * grown, more, MAX_SCOUTS))
+        for _ in range(number):
+            self._wake()
+        self._streak = MAX_STREAK // number
+
     def _wake(self) -> None:
+        self._waited = self._ledger.running
+        self._streak = MAX_STREAK
         if self._resting:
             self._scouts += 1
             self._resting.pop().set()
         elif self._nursery is not None:
             assert self._context is not None
-            self._context.run(self._nursery.start_soon, self._work, self._epoch)
+            self._context.run(self._nursery.start_soon, self._begin, self._epoch)
             self._scouts += 1
 
-    async def _work(self, epoch: int) -> None:
+    def _begin(self, epoch: int) -> Coroutine[Any, Any, None]:
+        worker = Worker(self._loop.HandlerScope())
+        worker.work = self._work(worker, epoch)
+        return worker.work
+
+    async def _work(self, worker: Worker, epoch: int) -> None:
         released = self._released
         front = self._front
         ledger = self._ledger
@@ -192,20 +224,20 @@ class Workers:
         envelope: Envelope
         streak = 0
         self._scouts -= 1
-        scope = self._loop.HandlerScope()
-        worker = Worker(scope)
+        most = self._streak
+        scope = worker.scope
         self.at_work[worker] = None
         try:
             with scope:
                 while epoch == self._epoch:
-                    if released and streak < MAX_STREAK:
+                    if released and streak < most:
                         envelope = released.popleft()
-                    elif front and streak < MAX_STREAK:
+                    elif front and streak < most:
                         envelope = front.popleft()
-                    elif self._queued and streak < MAX_STREAK:
+                    elif self._queued and streak < most:
                         envelope = take()
                     else:
-                        if streak == MAX_STREAK and not self.is_empty and not self._scouts:
+                        if streak == most and not self.is_empty and not self._scouts:
                             self._wake()
                         if len(self._resting) >= MAX_RESTING:
                             return
@@ -221,13 +253,14 @@ class Workers:
                                 self._scouts -= 1
                             raise
                         self._scouts -= 1
+                        most = self._streak
                         continue
                     if envelope.stage is SETTLED:  # cancelled while it was queued
                         del envelope
                         ledger.look()
                         continue
                     if (front or self._queued or released) and not self._scouts:
-                        self._wake()
+                        self._send_out()
                     worker.envelope = envelope
                     envelope.scope = scope
                     envelope.stage = TAKEN
@@ -246,6 +279,7 @@ class Workers:
                     streak += 1
         finally:
             del self.at_work[worker]
+            worker.work = None
             if not self.is_empty and not self._scouts:
                 self._wake()
 

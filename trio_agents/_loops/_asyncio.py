@@ -134,16 +134,20 @@ class TaskScope:
 
 
 class Channel:
-    """Both ends of a memory object stream, which it closes when nobody holds it any more."""
+    """Both ends of a memory object stream.
 
-    __slots__ = ("__weakref__", "receive_nowait", "send_nowait")
+    A runtime closes it when nothing is in it. One that was abandoned with its event loop does not;
+    it is closed when nobody holds it any more.
+    """
+
+    __slots__ = ("__weakref__", "close", "receive_nowait", "send_nowait")
 
     def __init__(self) -> None:
         send, receive = anyio.create_memory_object_stream[Any](math.inf)
         self.send_nowait = send.send_nowait
         self.receive_nowait = receive.receive_nowait
         # Not `__del__`: in a cycle of garbage the streams' own, which warn, might come before it.
-        weakref.finalize(self, close_both, send, receive)
+        self.close = weakref.finalize(self, close_both, send, receive)  # it does so once
 
 
 def close_both(send: MemoryObjectSendStream[Any], receive: MemoryObjectReceiveStream[Any]) -> None:

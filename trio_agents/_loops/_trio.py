@@ -25,6 +25,7 @@ from .._core import (
     _residents,
     _room,
     _runtime,
+    _watchdog,
     _workers,
 )
 from .._core._calls import is_same_context
@@ -203,6 +204,7 @@ CORE = (
     _residents,
     _room,
     _runtime,
+    _watchdog,
     _workers,
 )
 

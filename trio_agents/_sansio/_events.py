@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentConstructionExceptionEvent",
     "DeliveryStage",
+    "EventLoopBlockedEvent",
+    "EventLoopReleasedEvent",
     "LLMCallEvent",
     "LLMStreamEndEvent",
     "LLMStreamStartEvent",
@@ -383,6 +385,74 @@ class AgentConstructionExceptionEvent(_Event):
             "agent_id": _text(self.agent_id),
             "exception": describe_exception(self.exception),
             "type": "AgentConstructionException",
+        }
+
+
+class EventLoopBlockedEvent(_Event):
+    """Something has not given the event loop's thread back, and holds everybody up.
+
+    Args:
+        agent_id: the agent whose message is being worked on; None for a publication on its way to
+            its recipients, and where it is not known, as for a task that a handler has started.
+        message_type: the name of the message's class; None where it is not known.
+        seconds: how long it has been so, at least.
+        stack: where the thread is, as ``"file:line in function"``, outermost first.
+        kwargs: further entries for the JSON text.
+    """
+
+    __slots__ = ("agent_id", "message_type", "seconds", "stack")
+
+    def __init__(
+        self,
+        *,
+        agent_id: AgentId | None,
+        message_type: str | None,
+        seconds: float,
+        stack: Sequence[str],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(kwargs)
+        self.agent_id = agent_id
+        self.message_type = message_type
+        self.seconds = seconds
+        self.stack = stack
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "agent_id": _text(self.agent_id),
+            "message_type": self.message_type,
+            "seconds": self.seconds,
+            "stack": list(self.stack),
+            "type": "EventLoopBlocked",
+        }
+
+
+class EventLoopReleasedEvent(_Event):
+    """What an `EventLoopBlockedEvent` reported is over: the thread was given back.
+
+    Args:
+        agent_id: as in that event.
+        message_type: as in that event.
+        seconds: how long it was blocked.
+        kwargs: further entries for the JSON text.
+    """
+
+    __slots__ = ("agent_id", "message_type", "seconds")
+
+    def __init__(
+        self, *, agent_id: AgentId | None, message_type: str | None, seconds: float, **kwargs: Any
+    ) -> None:
+        super().__init__(kwargs)
+        self.agent_id = agent_id
+        self.message_type = message_type
+        self.seconds = seconds
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "agent_id": _text(self.agent_id),
+            "message_type": self.message_type,
+            "seconds": self.seconds,
+            "type": "EventLoopReleased",
         }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ..logging import (
     AgentConstructionExceptionEvent as AgentConstructionExceptionEvent,
     DeliveryStage as DeliveryStage,
+    EventLoopBlockedEvent as EventLoopBlockedEvent,
+    EventLoopReleasedEvent as EventLoopReleasedEvent,
     LLMCallEvent as LLMCallEvent,
     LLMStreamEndEvent as LLMStreamEndEvent,
     LLMStreamStartEvent as LLMStreamStartEvent,
@@ -18,6 +20,8 @@ from ..logging import (
 __all__ = [
     "AgentConstructionExceptionEvent",
     "DeliveryStage",
+    "EventLoopBlockedEvent",
+    "EventLoopReleasedEvent",
     "LLMCallEvent",
     "LLMStreamEndEvent",
     "LLMStreamStartEvent",

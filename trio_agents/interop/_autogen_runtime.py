@@ -76,6 +76,8 @@ class AutoGenRuntime(autogen.AgentRuntime):
         max_pending: How many messages may be accepted and unfinished; None for no bound. It binds
             submitters outside of handlers.
         overflow: What a submitter meets at a bound: ``"wait"`` for room, or ``"raise"``.
+        blocked_after: Report what has not given the event loop's thread back for so many seconds,
+            as an `EventLoopBlockedEvent`; None: nobody watches.
 
     Raises:
         TypeError, ValueError: an argument is not what it should be.
@@ -89,6 +91,7 @@ class AutoGenRuntime(autogen.AgentRuntime):
         ignore_unhandled_exceptions: bool = True,
         max_pending: int | None = None,
         overflow: Overflow = "wait",
+        blocked_after: float | None = None,
     ) -> None:
         self._translator = Translator(self)
         self._ids = self._translator.identities
@@ -98,6 +101,7 @@ class AutoGenRuntime(autogen.AgentRuntime):
             ignore_unhandled_exceptions=ignore_unhandled_exceptions,
             max_pending=max_pending,
             overflow=overflow,
+            blocked_after=blocked_after,
         )
 
     def __repr__(self) -> str:
