@@ -110,7 +110,7 @@ def a_message_that_was_cancelled_before_is_not_handled(case: Case) -> bool:
 
 
 def a_subscription_id_is_taken_once(case: Case) -> bool:
-    """There a second subscription of the same id is taken, if it is another one."""
+    """There a subscription of another kind may have the same id."""
     taken = {call.args[0] for call in case.calls_before if call.name == "subscribe"}
     return (
         case.call.name == "subscribe"
