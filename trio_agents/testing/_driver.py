@@ -37,7 +37,7 @@ from ._acts import (
     part_of_a_second,
     text_of,
 )
-from ._held_runs import AsyncioHeldRun, HeldRun, TrioHeldRun
+from ._held_runs import HeldRun, hold
 
 __all__ = ["Driver"]
 
@@ -95,7 +95,7 @@ class Driver:
 
     def __init__(self, rules: Rules, make_runtime: Callable[..., Any]) -> None:
         self.rules = rules
-        self.run: HeldRun = TrioHeldRun() if rules.loop == "trio" else AsyncioHeldRun()
+        self.run: HeldRun = hold(rules.loop)
         self._is_trio = rules.loop == "trio"
         self.seen: list[Seen] = []
         self._gates: dict[str, Any] = {}
@@ -228,8 +228,9 @@ class Driver:
             try:
                 made.send(None)
             except StopIteration as end:
-                return end.value
-            raise AssertionError
+                puppet: Puppet = end.value
+                return puppet
+            raise AssertionError("a factory that waits nowhere has waited")
 
         async def register() -> None:
             await Puppet.register(

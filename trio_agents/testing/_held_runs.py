@@ -23,7 +23,9 @@ from typing import Any, Final, Protocol
 
 import trio
 
-__all__ = ["AsyncioHeldRun", "HeldRun", "RunGivenUp", "TrioHeldRun"]
+from ._acts import LoopName
+
+__all__ = ["AsyncioHeldRun", "HeldRun", "RunGivenUp", "TrioHeldRun", "hold"]
 
 AsyncFn = Callable[[], Awaitable[None]]
 
@@ -341,3 +343,9 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
 
 def _only_looks(handle: asyncio.Handle) -> bool:
     return getattr(handle._callback, "__name__", "") == "_deliver_cancellation"
+
+
+def hold(loop: LoopName) -> HeldRun:
+    """Make a held run of an event loop."""
+    # Typeshed has all methods of a loop abstract, also those that nobody here calls.
+    return TrioHeldRun() if loop == "trio" else AsyncioHeldRun()  # type: ignore[abstract]

@@ -1,35 +1,54 @@
 """The rules of the runtime, as a plain program: the calls that an application makes.
 
-`_model_messages.py` has what becomes of messages, and the story of the model.
+`_model_messages` has what becomes of messages.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from typing import Literal, TypeAlias
+from functools import wraps
+from typing import Concatenate, Literal, ParamSpec, TypeAlias
 
 from .._sansio._identifiers import AgentId, TopicId
 from ._acts import Kind, Message, Seen, text_of
-from ._model_messages import (
-    UNDELIVERABLE,
-    Agent,
-    Call,
-    Disagreement,
-    Envelope,
-    Late,
-    Messages,
-    Program,
-    Scope,
-    Step,
-    Thread,
-    Visit,
-    Wish,
-)
+from ._model_messages import UNDELIVERABLE, Messages
+from ._model_parts import Agent, Envelope, Scope, Visit, Wish
+from ._model_steps import Disagreement, Late, Program, Step, Thread, shows
 
 __all__ = ["Calling", "Disagreement", "Model"]
 
+P = ParamSpec("P")
+
 Calling: TypeAlias = Callable[[Scope], Program]  # a call, to be made in a scope
+
+
+def a_call(
+    method: Callable[Concatenate[Model, Scope, P], Program],
+) -> Callable[Concatenate[Model, P], Calling]:
+    """Make a method a call that takes time."""
+
+    @wraps(method)
+    def prepare(self: Model, /, *args: P.args, **kwargs: P.kwargs) -> Calling:
+        return lambda scope: method(self, scope, *args, **kwargs)
+
+    return prepare
+
+
+def at_once(
+    method: Callable[Concatenate[Model, P], str],
+) -> Callable[Concatenate[Model, P], Calling]:
+    """Make a method a call that takes no time."""
+
+    @wraps(method)
+    def prepare(self: Model, /, *args: P.args, **kwargs: P.kwargs) -> Calling:
+        def calling(_: Scope) -> Program:
+            yield from ()
+            return method(self, *args, **kwargs)
+
+        return calling
+
+    return prepare
 
 
 class Model(Messages):
@@ -51,13 +70,13 @@ class Model(Messages):
             del self.calls[name]
             return outcome
 
-        self.calls[name] = Call(scope)
+        self.calls[name] = scope
         self.threads.append(Thread(run()))
         self.settle_down()
 
     def cancel(self, name: str) -> None:
         """Cancel a call."""
-        self.calls[name].scope.cancelled = True
+        self.calls[name].cancelled = True
         self.settle_down()
 
     def open(self, gate: str) -> None:
@@ -77,142 +96,114 @@ class Model(Messages):
 
     # --- messages
 
+    @a_call
     def send(
         self,
+        scope: Scope,
         message: Message,
         to: AgentId,
         *,
         sender: AgentId | None = None,
         token: str | None = None,
-    ) -> Calling:
+    ) -> Program:
         """`send_message`, from outside of agents."""
+        request = self.submit(message, to, scope, sender=sender, token=token)
+        return (yield Step(lambda: self.reply(request, scope)))
 
-        def calling(scope: Scope) -> Program:
-            request = self.request(message, to, scope, sender=sender, token=token)
-            return (yield Step(lambda: self.reply(request, scope)))
-
-        return calling
-
+    @a_call
     def publish(
         self,
+        scope: Scope,
         message: Message,
         topic: TopicId,
         *,
         sender: AgentId | None = None,
         token: str | None = None,
-    ) -> Calling:
+    ) -> Program:
         """`publish_message`, from outside of agents. It only waits at the door."""
+        publication = self.submit(message, topic, scope, sender=sender, token=token)
+        outcome = yield Step(lambda: publication.submitted)
+        if outcome != "cancelled":
+            return outcome
+        return self.how_off(scope) if self.is_off(scope) else "raised MessageCancelled"
 
-        def calling(scope: Scope) -> Program:
-            publication = self.publication(message, topic, scope, sender=sender, token=token)
-            outcome = yield Step(lambda: publication.submitted)
-            if outcome != "cancelled":
-                return outcome
-            return self.how_off(scope) if self.is_off(scope) else "raised MessageCancelled"
-
-        return calling
-
-    def process_next(self) -> Calling:
+    @a_call
+    def process_next(self, scope: Scope) -> Program:
         """`process_next`."""
+        if not self.has_home() or self.started or self.stopping:
+            return "raised RuntimeError"
+        self.was_left = False
+        if self.failures:
+            return self._failures()
+        self.by_hand += 1
+        self._open_agents()
+        home = self.block
 
-        def calling(scope: Scope) -> Program:
-            if not self.has_home() or self.started or self.stopping:
-                return "raised RuntimeError"
-            self.was_left = False
-            if self.failures:
-                return self._failures()
-            self.by_hand += 1
-            self._open_agents()
-            home = self.block
+        def when() -> str | None:
+            if self.taken_up:
+                return self._kept_failures()
+            too_late = self.block != home or self.started or self.stopping
+            return "raised RuntimeError" if too_late else None
 
-            def when() -> str | None:
-                if self.taken_up:
-                    return self._kept_failures()
-                too_late = self.block != home or self.started or self.stopping
-                return "raised RuntimeError" if too_late else None
+        def then(outcome: str) -> None:
+            self.by_hand -= 1
+            if self.taken_up:
+                self.taken_up -= 1
+                self.failures.clear()
 
-            def then(outcome: str) -> None:
-                self.by_hand -= 1
-                if self.taken_up:
-                    self.taken_up -= 1
-                    self.failures.clear()
-
-            yield from ()
-            return Late(self.unless_off(scope, when), then)
-
-        return calling
+        yield from ()
+        return Late(self.unless_off(scope, when), then)
 
     # --- what is registered
 
-    def register(self, type: str, kind: Kind) -> Calling:
+    @at_once
+    def register(self, type: str, kind: Kind) -> str:
         """`BaseAgent.register`: a factory, and a subscription for the type's direct topics."""
+        if type in self.kinds:
+            return "raised ValueError"
+        self.kinds[type] = kind
+        self.subscriptions[f"{type}:"] = ("prefix", f"{type}:", type)
+        return "-> None"
 
-        def calling(_: Scope) -> Program:
-            yield from ()
-            if type in self.kinds:
-                return "raised ValueError"
-            self.kinds[type] = kind
-            self.subscriptions[f"{type}:"] = ("prefix", f"{type}:", type)
-            return "-> None"
-
-        return calling
-
-    def subscribe(self, id: str, how: str, pattern: str, type: str) -> Calling:
+    @at_once
+    def subscribe(self, id: str, how: str, pattern: str, type: str) -> str:
         """`add_subscription`."""
+        rule = (how, pattern, type)
+        if id in self.subscriptions or rule in self.subscriptions.values():
+            return "raised ValueError"
+        self.subscriptions[id] = rule
+        return "-> None"
 
-        def calling(_: Scope) -> Program:
-            yield from ()
-            rule = (how, pattern, type)
-            if id in self.subscriptions or rule in self.subscriptions.values():
-                return "raised ValueError"
-            self.subscriptions[id] = rule
-            return "-> None"
-
-        return calling
-
-    def unsubscribe(self, id: str) -> Calling:
+    @at_once
+    def unsubscribe(self, id: str) -> str:
         """`remove_subscription`."""
-
-        def calling(_: Scope) -> Program:
-            yield from ()
-            return "-> None" if self.subscriptions.pop(id, None) else "raised LookupError"
-
-        return calling
+        return "-> None" if self.subscriptions.pop(id, None) else "raised LookupError"
 
     # --- agents
 
-    def get(self, id: AgentId) -> Calling:
+    @a_call
+    def get(self, scope: Scope, id: AgentId) -> Program:
         """`get(..., lazy=False)`."""
+        return (yield from self._visit(id, scope)) or f"-> {id}"
 
-        def calling(scope: Scope) -> Program:
-            return (yield from self._visit(id, scope)) or f"-> {id}"
-
-        return calling
-
-    def agent_save_state(self, id: AgentId) -> Calling:
+    @a_call
+    def agent_save_state(self, scope: Scope, id: AgentId) -> Program:
         """`agent_save_state`."""
+        trouble = yield from self._visit(id, scope)
+        if trouble:
+            return trouble
+        yield shows(Seen("saves", str(id), scope.name))
+        return f"-> {text_of({str(id): self.agent(id).notes})}"
 
-        def calling(scope: Scope) -> Program:
-            trouble = yield from self._visit(id, scope)
-            if trouble:
-                return trouble
-            yield self._shows(Seen("saves", str(id), scope.name))
-            return f"-> {text_of({str(id): self.agent(id).notes})}"
-
-        return calling
-
-    def agent_load_state(self, id: AgentId, notes: tuple[str, ...]) -> Calling:
+    @a_call
+    def agent_load_state(self, scope: Scope, id: AgentId, notes: tuple[str, ...]) -> Program:
         """`agent_load_state`."""
-
-        def calling(scope: Scope) -> Program:
-            trouble = yield from self._visit(id, scope)
-            if trouble:
-                return trouble
-            yield self._shows(Seen("loads", str(id), scope.name))
-            self.agent(id).notes = list(notes)
-            return "-> None"
-
-        return calling
+        trouble = yield from self._visit(id, scope)
+        if trouble:
+            return trouble
+        yield shows(Seen("loads", str(id), scope.name))
+        self.agent(id).notes = list(notes)
+        return "-> None"
 
     # [visit]
     def _visit(
@@ -252,69 +243,60 @@ class Model(Messages):
     # [/visit]
 
     # [deactivate]
-    def deactivate(self, id: AgentId) -> Calling:
+    @a_call
+    def deactivate(self, scope: Scope, id: AgentId) -> Program:
         """`deactivate`: close an agent when what was submitted to it before has been handled."""
-
-        def calling(scope: Scope) -> Program:
-            # No agent is let go of while states are saved.
-            outcome = yield Step(self.unless_off(scope, lambda: None if self.cuts else "now"))
-            if outcome != "now":
-                return outcome
-            agent = self.agents.get(id)
-            if agent is None or not (agent.alive or agent.maker or agent.line):
-                self.kept.pop(id, None)
-                return "-> None"
-            wish = Wish()
-            agent.line.append(wish)
-            self.grant(agent, at_once=agent.maker is None)
-
-            def when() -> str | None:
-                if wish.refused:
-                    return "refused"
-                is_busy = bool(agent.running or agent.maker or agent.closing or self.cuts)
-                if not wish.granted or wish.given_up or is_busy:
-                    return None
-                return "closes" if agent.alive and agent.used else "gone"
-
-            outcome = yield Step(
-                self.unless_off(scope, when),
-                lambda outcome: Seen("closes", str(id)) if outcome == "closes" else None,
-            )
-            agent.line.remove(wish)
-            self.grant(agent)
-            if outcome == "refused":
-                return UNDELIVERABLE
-            if outcome not in ("closes", "gone"):
-                return outcome
-            agent.alive = agent.used = False
+        # No agent is let go of while states are saved.
+        outcome = yield Step(self.unless_off(scope, lambda: None if self.cuts else "now"))
+        if outcome != "now":
+            return outcome
+        agent = self.agents.get(id)
+        if agent is None or not (agent.alive or agent.maker or agent.line):
             self.kept.pop(id, None)
             return "-> None"
+        wish = Wish()
+        agent.line.append(wish)
+        self.grant(agent, at_once=agent.maker is None)
 
-        return calling
+        def when() -> str | None:
+            if wish.refused:
+                return "refused"
+            is_busy = bool(agent.running or agent.maker or agent.closing or self.cuts)
+            if not wish.granted or wish.given_up or is_busy:
+                return None
+            return "closes" if agent.alive and agent.used else "gone"
+
+        outcome = yield Step(
+            self.unless_off(scope, when),
+            lambda outcome: Seen("closes", str(id)) if outcome == "closes" else None,
+        )
+        agent.line.remove(wish)
+        self.grant(agent)
+        if outcome == "refused":
+            return UNDELIVERABLE
+        if outcome not in ("closes", "gone"):
+            return outcome
+        agent.alive = agent.used = False
+        self.kept.pop(id, None)
+        return "-> None"
 
     # [/deactivate]
 
     # --- states
 
     # [save]
-    def save_state(self) -> Calling:
+    @a_call
+    def save_state(self, scope: Scope) -> Program:
         """`save_state`: a cut at a moment at which nothing is handled."""
+        return (yield from self._cut(scope, self._save_all))
 
-        def calling(scope: Scope) -> Program:
-            return (yield from self._cut(scope, self._save_all))
-
-        return calling
-
-    def load_state(self, states: dict[str, tuple[str, ...]]) -> Calling:
+    @a_call
+    def load_state(self, scope: Scope, states: dict[str, tuple[str, ...]]) -> Program:
         """`load_state`."""
-
-        def calling(scope: Scope) -> Program:
-            ids = {AgentId.from_str(name): notes for name, notes in states.items()}
-            if not all(map(self.is_known, ids)):
-                return "raised StateError"
-            return (yield from self._cut(scope, lambda scope: self._load_all(ids, scope)))
-
-        return calling
+        ids = {AgentId.from_str(name): notes for name, notes in states.items()}
+        if not all(map(self.is_known, ids)):
+            return "raised StateError"
+        return (yield from self._cut(scope, lambda scope: self._load_all(ids, scope)))
 
     def _cut(self, scope: Scope, inside: Calling) -> Program:
         ticket = object()
@@ -326,11 +308,10 @@ class Model(Messages):
                 lambda: "now" if self.cuts[0] is ticket and not self.has_anything_begun() else None,
             )
         )
-        if outcome == "now":
-            outcome = yield from inside(scope)
+        result = (yield from inside(scope)) if outcome == "now" else outcome
         self.cuts.remove(ticket)
         self.cut_at = self.now
-        return outcome
+        return result
 
     def has_anything_begun(self) -> bool:
         """Whether a cut has to wait for somebody."""
@@ -346,7 +327,7 @@ class Model(Messages):
         return f"-> {text_of(states)}"
 
     def _save(self, agent: Agent, name: str) -> Program:
-        yield self._shows(Seen("saves", str(agent.id), name))
+        yield shows(Seen("saves", str(agent.id), name))
         return ""
 
     def _load_all(self, states: dict[AgentId, tuple[str, ...]], scope: Scope) -> Program:
@@ -354,7 +335,7 @@ class Model(Messages):
             trouble = yield from self._visit(id, scope, is_loaded=True)
             if trouble:
                 return trouble
-            yield self._shows(Seen("loads", str(id), scope.name))
+            yield shows(Seen("loads", str(id), scope.name))
             self.agent(id).notes = list(notes)
             self.kept.pop(id, None)
         return "-> None"
@@ -363,43 +344,31 @@ class Model(Messages):
 
     # --- lifetime
 
-    def start(self) -> Calling:
+    @at_once
+    def start(self) -> str:
         """`start`."""
-
-        def calling(_: Scope) -> Program:
-            yield from ()
-            if not self.has_home() or self.started or self.stopping:
-                return "raised RuntimeError"
-            self.started, self.started_at = True, self.now
-            self.was_left = False
-            self._open_agents()
-            return "-> None"
-
-        return calling
+        if not self.has_home() or self.started or self.stopping:
+            return "raised RuntimeError"
+        self.started, self.started_at = True, self.now
+        self.was_left = False
+        self._open_agents()
+        return "-> None"
 
     # [stop]
-    def stop(self, patience: float = math.inf) -> Calling:
+    @a_call
+    def stop(self, scope: Scope, patience: float = math.inf) -> Program:
         """`stop`, with a deadline after so many seconds."""
+        if not self.started:
+            return "raised RuntimeError"
+        return (yield from self._stop_and_wait(scope, self.now + patience))
 
-        def calling(scope: Scope) -> Program:
-            if not self.started:
-                return "raised RuntimeError"
-            return (yield from self._stop_and_wait(scope, self.now + patience))
-
-        return calling
-
-    def stop_when_idle(self) -> Calling:
+    @a_call
+    def stop_when_idle(self, scope: Scope) -> Program:
         """`stop_when_idle`."""
-
-        def calling(scope: Scope) -> Program:
-            if not self.started:
-                return "raised RuntimeError"
-            outcome = yield Step(self.unless_off(scope, lambda: None if self.envelopes else "idle"))
-            return (
-                (yield from self._stop_and_wait(scope, math.inf)) if outcome == "idle" else outcome
-            )
-
-        return calling
+        if not self.started:
+            return "raised RuntimeError"
+        outcome = yield Step(self.unless_off(scope, lambda: None if self.envelopes else "idle"))
+        return (yield from self._stop_and_wait(scope, math.inf)) if outcome == "idle" else outcome
 
     def _stop_and_wait(self, scope: Scope, deadline: float) -> Program:
         stops_it = self.started
@@ -466,48 +435,42 @@ class Model(Messages):
 
     # [/stop]
 
-    def close_runtime(self) -> Calling:
+    @a_call
+    def close_runtime(self, scope: Scope) -> Program:
         """`close`: stop if started, then close every agent that was used since the last time."""
-
-        def calling(scope: Scope) -> Program:
-            if self.started:
-                outcome = yield from self._stop_and_wait(scope, math.inf)
-                if not isinstance(outcome, Late):
-                    return outcome
-            yield from self._close_agents()
-            return self._failures()
-
-        return calling
+        if self.started:
+            outcome = yield from self._stop_and_wait(scope, math.inf)
+            if not isinstance(outcome, Late):
+                return outcome
+        yield from self._close_agents()
+        return self._failures()
 
     # [block]
-    def run_block(self) -> Calling:
+    @a_call
+    def run_block(self, _: Scope) -> Program:
         """`async with runtime`, until the model is told to `leave`."""
-
-        def calling(_: Scope) -> Program:
-            is_busy = self.started or self.by_hand or self.is_anybody_at_work()
-            if self.block != "outside" or is_busy:
-                return "raised RuntimeError"
-            self.block = "inside"
-            how = yield Step(lambda: self.leaving)
-            self.leaving = None
-            self.block = "leaving"
-            was_started = self.started
-            self._stop()
-            if how == "error":
-                self._press()
-                self.started = was_started  # it was not stopped, it is given up
-                for wish in self._wishes():
-                    wish.given_up = True
-            yield Step(lambda: None if self.stopping else "stopped")
-            self._refuse_wishes()  # those that were given up
-            self._fail_queue()
-            yield from self._close_agents()
-            self.started = False
-            self.block = "outside"
-            self.was_left = True
-            return "raised Oops block" if how == "error" else self._failures()
-
-        return calling
+        is_busy = self.started or self.by_hand or self.is_anybody_at_work()
+        if self.block != "outside" or is_busy:
+            return "raised RuntimeError"
+        self.block = "inside"
+        how = yield Step(lambda: self.leaving)
+        self.leaving = None
+        self.block = "leaving"
+        was_started = self.started
+        self._stop()
+        if how == "error":
+            self._press()
+            self.started = was_started  # it was not stopped, it is given up
+            for wish in self._wishes():
+                wish.given_up = True
+        yield Step(lambda: None if self.stopping else "stopped")
+        self._refuse_wishes()  # those that were given up
+        self._fail_queue()
+        yield from self._close_agents()
+        self.started = False
+        self.block = "outside"
+        self.was_left = True
+        return "raised Oops block" if how == "error" else self._failures()
 
     # [/block]
 

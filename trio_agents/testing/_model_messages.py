@@ -1,24 +1,16 @@
 """The rules of the runtime, as a plain program: what becomes of a message.
 
-Nothing waits here and nothing runs by itself. Whatever takes time, a message on its way or a call
-of the application, is a generator that yields a `Step`: when it may go on, and what an application
-sees when it does. Steps that nobody sees are taken as soon as they may be. Those that are seen are
-taken when they *are* seen, so which of several comes first is said from outside, by the history of
-a real runtime. `see` refuses what may not happen, and `due` says what must still happen before
-everything can rest. So the model leaves open what the runtime leaves open, and nothing else.
-
-It was written from the documentation, by somebody who had not read the runtime. Left out is what no
-application can see: workers, channels, cancel scopes. Left out, too, are bounded mailboxes.
+It was written from the documentation, by somebody who had not read the runtime. `_model_steps` says
+how time passes in it, `_model_parts` what there is, and `_model` has the calls of the application.
+Left out is what no application can see: workers, channels, cancel scopes. Left out, too, are
+bounded mailboxes.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
-
-import attrs
+from typing import Any, Final, Literal
 
 from .._sansio._identifiers import AgentId, TopicId
 from ._acts import (
@@ -35,188 +27,16 @@ from ._acts import (
     Way,
     part_of_a_second,
 )
+from ._model_parts import Agent, Envelope, Scope, Visit, Wish
+from ._model_steps import Program, Step, Steps, Thread, shows
 
-__all__ = [
-    "Agent",
-    "Disagreement",
-    "Envelope",
-    "Late",
-    "Messages",
-    "Program",
-    "Scope",
-    "Step",
-    "Thread",
-    "Visit",
-    "Wish",
-]
+__all__ = ["UNDELIVERABLE", "Messages"]
 
 UNDELIVERABLE: Final = "raised UndeliverableException"
 OUTCOMES: Final = ("handled", "failed", "dropped", "cancelled", "undeliverable")
 
 
-class Disagreement(AssertionError):
-    """Something was seen that may not happen, or was not seen and had to."""
-
-
-# --- how things take time
-
-
-def _nobody_sees(_: str) -> None: ...
-
-
-def _always() -> bool:
-    return True
-
-
-# [step]
-class Step(NamedTuple):
-    """Where something waits.
-
-    Attributes:
-        when: Gives the outcome of the wait, once it may go on.
-        seen: Gives what is then seen of that, if anything is.
-        gate: The gate it waits at, if it is one.
-        must: Whether it has to happen before everything rests. Otherwise it may.
-    """
-
-    when: Callable[[], str | None]
-    seen: Callable[[str], Seen | None] = _nobody_sees
-    gate: str | None = None
-    must: Callable[[], bool] = _always
-
-
-class Late(NamedTuple):
-    """The outcome of a call that is not certain before it returns.
-
-    Attributes:
-        when: Gives it, once the call may return.
-        then: Called with it when the call has returned.
-    """
-
-    when: Callable[[], str | None]
-    then: Callable[[str], None]
-
-
-Program: TypeAlias = Generator[Step, str, str | Late]
-# [/step]
-
-
-class Thread:
-    """A program, and where it waits."""
-
-    __slots__ = ("_program", "step")
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self.step: Step | None = next(program, None)
-
-    def go(self, outcome: str) -> None:
-        """Go on until the next wait, or the end."""
-        try:
-            self.step = self._program.send(outcome)
-        except StopIteration:
-            self.step = None
-
-    def next_seen(self) -> tuple[str, Seen | None] | None:
-        """Give the outcome of the wait and what is seen of it, if it may go on."""
-        if self.step is None:
-            return None
-        outcome = self.step.when()
-        return None if outcome is None else (outcome, self.step.seen(outcome))
-
-
-# --- what there is
-
-
-@attrs.define(eq=False)
-class Scope:
-    """What may cancel a wait: somebody, or a time. A handler's are inside of its message's."""
-
-    name: str = ""  # of the call it is around, if it is one
-    inside: Envelope | None = None
-    told: int = 0  # how often that one was cancelled before, on asyncio
-    deadline: float = math.inf
-    cancelled: bool = False
-
-
-@attrs.define(eq=False)
-class Envelope:
-    """A message on its way to one agent, or a publication that is to become several of those."""
-
-    message: Message
-    scope: Scope  # that it was submitted in
-    is_request: bool
-    to: AgentId | None = None
-    topic: TopicId | None = None
-    sender: AgentId | None = None
-    token: str | None = None
-
-    submitted: str | None = None  # what came of its submission
-    linked: int = 0  # its place among those that a token would cancel
-    stream: list[Envelope] = attrs.Factory(list)  # whose turns come one after the other
-    at_work: bool = False  # with an intervention handler, a factory or its handler
-    held: bool = False  # it had to wait since its turn, and lets others pass
-    lost: bool = False  # it is one of a publication, and its agent type was unknown
-    begun: bool = False
-    outlives: bool = False  # it was at work when the runtime was stopped, and may go on
-    pressed: bool = False  # a stop's deadline has passed, or an error has ended the block
-    told: int = 0  # how often it was cancelled, on asyncio
-    asks: Envelope | None = None  # the request that its handler waits for
-    result: str | None = None  # what its sender gets
-
-    def __str__(self) -> str:
-        return self.message.name if self.to is None else f"{self.message.name}@{self.to}"
-
-
-@attrs.define(eq=False)
-class Visit:
-    """Somebody who needs an agent, and has no message for it."""
-
-    scope: Scope
-    is_loaded: bool = False  # it gives the agent a state, in place of one that was kept
-    result: str | None = None  # what the factory raised
-
-
-@attrs.define(eq=False)
-class Wish:
-    """Somebody who wants an agent to be let go of. It stands in line like a message."""
-
-    at_work: bool = False
-    granted: bool = False  # its turn has come
-    given_up: bool = False  # an error ends the block, which closes all agents itself
-    refused: bool = False  # the runtime was stopped before its turn
-
-
-@attrs.define(eq=False)
-class Agent:
-    """What there is of an agent, if only a message that waits for it."""
-
-    id: AgentId
-    kind: Kind
-    alive: bool = False
-    tries: int = 0  # calls of the factory
-    maker: Envelope | Visit | None = None
-    visits: list[Visit] = attrs.Factory(list)
-    line: list[Envelope | Wish] = attrs.Factory(list)  # that wait for it, in order of their turns
-    running: list[Envelope] = attrs.Factory(list)
-    closing: bool = False
-    used: bool = False  # since it was last closed
-    notes: list[str] = attrs.Factory(list)  # its state: the messages that it has begun
-    quiet_since: float = 0.0  # it has handled nothing
-    free_since: float = 0.0  # nothing was on its way to it either
-
-
-@attrs.define
-class Call:
-    """A call of the application, in a task of its own."""
-
-    scope: Scope
-
-
-# --- the rules
-
-
-class Messages:
+class Messages(Steps):
     """What becomes of messages. `Model` adds the calls that an application makes.
 
     Args:
@@ -224,12 +44,10 @@ class Messages:
     """
 
     def __init__(self, rules: Rules) -> None:
+        super().__init__()
         self.rules = rules
         self.now = 0.0
-        self.threads: list[Thread] = []
-        self.last: Thread | None = None  # that was seen
-        self.calls: dict[str, Call] = {}
-        self.opened: set[str] = set()  # gates
+        self.calls: dict[str, Scope] = {}
         self.tokens: set[str] = set()  # that were cancelled
         # What is registered, and who is there.
         self.kinds: dict[str, Kind] = {}
@@ -257,134 +75,65 @@ class Messages:
         self.dead: list[tuple[str, str, str, str]] = []
         self.failures: list[str] = []
 
-    # --- what is seen
-
-    def see(self, seen: Seen) -> None:
-        """Take the step that shows itself in this way.
-
-        Raises:
-            Disagreement: There is none, and this should not have happened.
-        """
-        # Whoever was seen last may still be in the same step. Nobody else does anything meanwhile.
-        if self.last is not None and self._try(self.last, seen):
-            return
-        self.settle_down()
-        for thread in self.threads:
-            if self._try(thread, seen):
-                self.last = thread
-                return
-        allowed = "; ".join(str(seen) for _, seen in self._may_be_seen()) or "nothing"
-        raise Disagreement(f"seen: {seen}; what might have been seen: {allowed}")
-
-    def due(self) -> list[Seen]:
-        """Give all that must still be seen before everything rests."""
-        self.settle_down()
-        return [seen for step, seen in self._may_be_seen() if step.must()]
-
-    def settle_down(self) -> None:
-        """Take the steps that nobody sees, until none is left."""
-        self.last = None
-        again = True
-        while again:
-            again = self._send_away() | self._let_in() | self._end_stop()
-            for thread in self.threads:
-                found = thread.next_seen()
-                if found is not None and found[1] is None:
-                    thread.go(found[0])
-                    again = True
-        self.threads = [thread for thread in self.threads if thread.step is not None]
-
-    def _try(self, thread: Thread, seen: Seen) -> bool:
-        found = thread.next_seen()
-        if found is None or found[1] != seen:
-            return False
-        thread.go(found[0])
-        return True
-
-    def _may_be_seen(self) -> Iterator[tuple[Step, Seen]]:
-        for thread in self.threads:
-            found = thread.next_seen()
-            if found is not None and found[1] is not None and thread.step is not None:
-                yield thread.step, found[1]
-
-    def waiting_gates(self) -> list[str]:
-        """Give the gates that somebody waits at."""
-        gates = (thread.step.gate for thread in self.threads if thread.step is not None)
-        return [gate for gate in gates if gate is not None and gate not in self.opened]
-
-    def statistics(self) -> dict[str, Any]:
-        """Give what the runtime's statistics say, and what else it says of itself."""
-        waiting = [envelope for envelope in self.envelopes if not envelope.begun]
-        mailboxes = Counter(str(envelope.to) for envelope in waiting if envelope.to is not None)
-        for agent in self.agents.values():  # a publication that is looked at has its places
-            places = [one for one in agent.line if isinstance(one, Envelope)]
-            mailboxes.update(str(one.to) for one in places if one not in self.envelopes)
-            mailboxes.update([str(agent.id)] if isinstance(agent.maker, Visit) else [])
-        return {
-            "accepted": self.counts["accepted"],
-            **{outcome: self.counts[outcome] for outcome in OUTCOMES},
-            "pending": len(self.envelopes),
-            "running": sum(envelope.at_work for envelope in self.envelopes),
-            "waiting": len(self.door),
-            "agents": sum(agent.alive for agent in self.agents.values()),
-            "mailboxes": dict(mailboxes),
-            "dead letters": sorted(self.dead),
-            "unprocessed": sum(not envelope.at_work for envelope in self.envelopes),
-            "started": self.started,
-        }
+    def take_silent_steps(self) -> bool:
+        """What becomes true by itself."""
+        return self._send_away() | self._let_in() | self._end_stop()
 
     # --- submitting
 
-    def request(
-        self,
-        message: Message,
-        to: AgentId,
-        scope: Scope,
-        *,
-        sender: AgentId | None,
-        token: str | None,
-    ) -> Envelope:
-        """Submit a request."""
-        return self._submit(
-            Envelope(message, scope, is_request=True, to=to, sender=sender, token=token)
-        )
-
-    def publication(
-        self,
-        message: Message,
-        topic: TopicId,
-        scope: Scope,
-        *,
-        sender: AgentId | None,
-        token: str | None,
-    ) -> Envelope:
-        """Submit a publication."""
-        return self._submit(
-            Envelope(message, scope, is_request=False, topic=topic, sender=sender, token=token)
-        )
-
     # [submit]
-    def _submit(self, envelope: Envelope) -> Envelope:
-        if envelope.to is not None and not self.is_known(envelope.to):
-            self._accept(envelope)
-            self._settle(envelope, "undeliverable", "raised UnknownAgentType")
-        elif envelope.token in self.tokens:
-            self._accept(envelope)
-            self._settle(envelope, "cancelled", CANCELLED)
-            envelope.submitted = CANCELLED
-        elif envelope.is_request and self._refuses_requests():
-            self._accept(envelope)
-            self._settle(envelope, "undeliverable", UNDELIVERABLE)
-        elif envelope.scope.inside is None and self._is_full():
-            # What handlers submit comes in at once: their own messages hold a place already.
+    def submit(
+        self,
+        message: Message,
+        to: AgentId | TopicId,
+        scope: Scope,
+        *,
+        sender: AgentId | None = None,
+        token: str | None = None,
+    ) -> Envelope:
+        """Submit a request to an agent, or a publication to a topic."""
+        is_request = isinstance(to, AgentId)
+        envelope = Envelope(
+            message,
+            scope,
+            is_request,
+            to=to if isinstance(to, AgentId) else None,
+            topic=to if isinstance(to, TopicId) else None,
+            sender=sender,
+            token=token,
+        )
+        # What handlers submit comes in at once: their own messages hold a place already.
+        if scope.inside is None and self._is_full() and not self._is_refused(envelope):
             if self.rules.overflow == "raise":
                 envelope.submitted = envelope.result = "raised Overloaded"
             else:
                 self._link(envelope)
                 self.door.append(envelope)
         else:
-            self._enter(envelope)
+            self._take_in(envelope)
+            if envelope.result == CANCELLED:  # whoever has waited at the door is not told
+                envelope.submitted = CANCELLED
         return envelope
+
+    def _is_refused(self, envelope: Envelope) -> bool:
+        is_unknown = envelope.to is not None and not self.is_known(envelope.to)
+        is_late = envelope.is_request and self._refuses_requests()
+        return is_unknown or is_late or envelope.token in self.tokens
+
+    def _take_in(self, envelope: Envelope) -> None:
+        envelope.submitted = "-> None"
+        self._link(envelope)
+        self.counts["accepted"] += 1
+        self.envelopes.append(envelope)
+        if envelope.to is not None and not self.is_known(envelope.to):
+            self._settle(envelope, "undeliverable", "raised UnknownAgentType")
+        elif envelope.token in self.tokens:
+            self._settle(envelope, "cancelled", CANCELLED)
+        elif envelope.is_request and self._refuses_requests():
+            self._settle(envelope, "undeliverable", UNDELIVERABLE)
+        else:
+            self.queue.append(envelope)
+            self.threads.append(Thread(self._carry(envelope)))
 
     def _refuses_requests(self) -> bool:
         has_left = self.block == "outside" and self.was_left
@@ -393,17 +142,6 @@ class Messages:
     def _is_full(self) -> bool:
         bound = self.rules.max_pending
         return bound is not None and (bool(self.door) or len(self.envelopes) >= bound)
-
-    def _enter(self, envelope: Envelope) -> None:
-        self._accept(envelope)
-        self.queue.append(envelope)
-        self.threads.append(Thread(self._carry(envelope)))
-
-    def _accept(self, envelope: Envelope) -> None:
-        envelope.submitted = "-> None"
-        self._link(envelope)
-        self.counts["accepted"] += 1
-        self.envelopes.append(envelope)
 
     # [/submit]
 
@@ -417,15 +155,7 @@ class Messages:
         before = len(self.door)
         bound = self.rules.max_pending
         while self.door and bound is not None and len(self.envelopes) < bound:
-            envelope = self.door.popleft()
-            if envelope.token in self.tokens:
-                self._accept(envelope)
-                self._settle(envelope, "cancelled", CANCELLED)
-            elif envelope.is_request and self._refuses_requests():
-                self._accept(envelope)
-                self._settle(envelope, "undeliverable", UNDELIVERABLE)
-            else:
-                self._enter(envelope)
+            self._take_in(self.door.popleft())
         return len(self.door) < before
 
     def _send_away(self) -> bool:
@@ -568,7 +298,7 @@ class Messages:
         return "turn" if first is envelope else None
 
     def _is_past(self, envelope: Envelope) -> bool:
-        """Whether those behind may come: it has begun, or it has to wait, or it never will begin."""
+        """Whether those behind may come: it has begun, or has to wait, or never will begin."""
         return envelope.begun or envelope.held or envelope.result is not None
 
     def _takes_up(self, envelope: Envelope) -> bool:
@@ -603,7 +333,9 @@ class Messages:
             delivery.message = publication.message
             delivery.stream = deliveries
             delivery.outlives = publication.outlives
-            self._accept(delivery)
+            self._link(delivery)
+            self.counts["accepted"] += 1
+            self.envelopes.append(delivery)
             self.threads.append(Thread(self._deliver(delivery)))
         return ""
 
@@ -644,7 +376,7 @@ class Messages:
         for number in range(self.rules.interventions):
             name = f"{envelope.message.name}{mark}{number}"
             way = ways[number] if number < len(ways) else "pass"
-            yield self._shows(Seen("looks", name))
+            yield shows(Seen("looks", name))
             if way in ("wait", "wait and drop"):
                 envelope.held = True
                 outcome = yield self._waits_at(name, envelope, Seen("looked", name))
@@ -662,9 +394,6 @@ class Messages:
         return True
 
     # [/look]
-
-    def _shows(self, seen: Seen) -> Step:
-        return Step(lambda: "", lambda _: seen)
 
     def _waits_at(self, gate: str, envelope: Envelope, seen: Seen, shield: bool = False) -> Step:
         """Wait at a gate, or until the message must end."""
@@ -809,7 +538,7 @@ class Messages:
         agent.quiet_since = agent.free_since = self.now
         agent.notes = []
         if agent.id in self.kept and not (isinstance(maker, Visit) and maker.is_loaded):
-            yield self._shows(Seen("loads", str(agent.id), maker.scope.name if is_visit else ""))
+            yield shows(Seen("loads", str(agent.id), maker.scope.name if is_visit else ""))
             agent.notes = self.kept.pop(agent.id)
         self.threads.append(Thread(self._watch(agent, agent.tries)))
         return True
@@ -826,7 +555,7 @@ class Messages:
         self._leave_line(envelope)
         agent.notes.append(envelope.message.name)
         result = yield from self._act(envelope)
-        yield self._shows(Seen("ends", str(envelope), result))
+        yield shows(Seen("ends", str(envelope), result))
         if result == CANCELLED:
             self._settle(envelope, "cancelled", CANCELLED)
         elif result.startswith("raised"):
@@ -863,17 +592,15 @@ class Messages:
                 case Ask(inner, to, patience):
                     if patience is not None:
                         scope.deadline = self.now + (patience + part_of_a_second(name))
-                    envelope.asks = request = self.request(
-                        Message(name, inner), to, scope, sender=envelope.to, token=None
+                    envelope.asks = request = self.submit(
+                        Message(name, inner), to, scope, sender=envelope.to
                     )
                     outcome = yield Step(
                         lambda request=request, scope=scope: self.reply(request, scope), show
                     )
                     envelope.asks = None
                 case Tell(inner, topic):
-                    self.publication(
-                        Message(name, inner), topic, scope, sender=envelope.to, token=None
-                    )
+                    self.submit(Message(name, inner), topic, scope, sender=envelope.to)
                     outcome = yield Step(lambda: "-> None", show)
             if isinstance(act, Ask) or outcome == CANCELLED:
                 envelope.told = self._level(envelope)
@@ -968,7 +695,7 @@ class Messages:
         )
         if outcome == "quiet":
             agent.closing = True
-            yield self._shows(Seen("closes", str(agent.id)))
+            yield shows(Seen("closes", str(agent.id)))
             self.kept[agent.id] = agent.notes
             agent.closing = agent.alive = False
         return ""
@@ -999,3 +726,26 @@ class Messages:
             return False
         self.stopping = False
         return True
+
+    # --- the books
+
+    def statistics(self) -> dict[str, Any]:
+        """Give what the runtime's statistics say, and what else it says of itself."""
+        waiting = [envelope for envelope in self.envelopes if not envelope.begun]
+        mailboxes = Counter(str(envelope.to) for envelope in waiting if envelope.to is not None)
+        for agent in self.agents.values():  # a publication that is looked at has its places
+            places = [one for one in agent.line if isinstance(one, Envelope)]
+            mailboxes.update(str(one.to) for one in places if one not in self.envelopes)
+            mailboxes.update([str(agent.id)] if isinstance(agent.maker, Visit) else [])
+        return {
+            "accepted": self.counts["accepted"],
+            **{outcome: self.counts[outcome] for outcome in OUTCOMES},
+            "pending": len(self.envelopes),
+            "running": sum(envelope.at_work for envelope in self.envelopes),
+            "waiting": len(self.door),
+            "agents": sum(agent.alive for agent in self.agents.values()),
+            "mailboxes": dict(mailboxes),
+            "dead letters": sorted(self.dead),
+            "unprocessed": sum(not envelope.at_work for envelope in self.envelopes),
+            "started": self.started,
+        }

@@ -44,6 +44,7 @@ from ._acts import (
     LoopName,
     Message,
     Rules,
+    Seen,
     Sleep,
     Tell,
     Wait,
@@ -149,7 +150,6 @@ def _bodies_around(acts: list[Act]) -> list[Body]:
 _ONE_DEEP: Final = [Body(), *_bodies_around(_acts_around([]))]
 _TWO_DEEP: Final = [*_ONE_DEEP, *_bodies_around(_acts_around(_ONE_DEEP))]
 _ACTS: Final = _acts_around([*_TWO_DEEP, *_ONE_DEEP, *_ONE_DEEP])
-
 
 
 def _act(number: int) -> Act:

@@ -23,9 +23,7 @@ def compare_programs(watch: Watch) -> None:
         if found.is_whole:
             watch.met("whole programs")
         if found.unexplained is not None:
-            watch.violation(
-                f"{found.unexplained}. To repeat it: compare(program_from({seed}))"
-            )
+            watch.violation(f"{found.unexplained}. To repeat it: compare(program_from({seed}))")
         watch.done()
 
 

@@ -198,7 +198,6 @@ DIFFERENCES: Final[dict[str, Difference]] = {
 }
 
 
-
 @attrs.define
 class Comparison:
     """What a comparison has found.

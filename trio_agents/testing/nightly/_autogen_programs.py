@@ -153,7 +153,9 @@ class _Writer:
                 return SequentialCall(name, (self._one_of(TYPES), self._factory()))
             case "subscribe":
                 is_new = self._random.random() < 0.9
-                return self._subscribe(self._new_name("s") if is_new else self._one_of(SUBSCRIPTIONS))
+                return self._subscribe(
+                    self._new_name("s") if is_new else self._one_of(SUBSCRIPTIONS)
+                )
             case "unsubscribe":
                 return SequentialCall(name, (self._one_of(SUBSCRIPTIONS),))
             case "get" | "save_agent":

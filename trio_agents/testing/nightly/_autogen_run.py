@@ -51,7 +51,7 @@ class SequentialRun:
     """
 
     def __init__(self, program: SequentialProgram, core: ModuleType) -> None:
-        self._run = _ForgivingRun()
+        self._run = _ForgivingRun()  # type: ignore[abstract]  # as in `hold`
         self._peer = _Peer(core, program)
 
     def answer(self, call: SequentialCall) -> Answer:
