@@ -40,9 +40,11 @@ def a_reply_is_lost(patch: pytest.MonkeyPatch) -> None:
     class Lost:
         def set(self) -> None: ...
 
+    lost: Any = Lost()
+
     def lose(self: Any, envelope: Any, outcome: Any, **rest: Any) -> None:
         if type(envelope) is Request and outcome is HANDLED:
-            envelope.reply = Lost()
+            envelope.reply = lost
         settle(self, envelope, outcome, **rest)
 
     patch.setattr(Pipeline, "settle", lose)

@@ -351,7 +351,7 @@ class Driver:
                         case "answers":
                             return message
                         case "fails":
-                            raise self.new("Oops", f"{handling}~")
+                            raise self.new("Oops", f"{handling}~") from None
                         case "slowly":
                             await self._tidy_up(handling)
                     raise
@@ -464,7 +464,10 @@ class Driver:
             await self._gates[gate].wait()
 
     async def sleep(self, seconds: float) -> None:
-        await (trio.sleep(seconds) if self._is_trio else asyncio.sleep(seconds))
+        if self._is_trio:
+            await trio.sleep(seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def within(self, seconds: float, program: Program) -> Any:
         """Give what *program* returns, or `_TimedOut`."""

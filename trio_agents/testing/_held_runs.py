@@ -1,13 +1,13 @@
 """A run of an event loop that is held: it goes on when it is told to, until nobody can.
 
 Whatever drives a runtime step by step, in code that is not async, needs a run that outlives each of
-its calls. trio has that as a guest of another loop; the other loop is a list here. It would wait for
-time and for files in a thread, but asks its clock first how long, and our clock says: not at all.
-asyncio is a smaller matter, a loop is a class that anybody may write. Both are made from what trio
-and asyncio document; nothing of theirs is replaced.
+its calls. trio has that as a guest of another loop; the other loop is a list here. It would wait
+for time and for files in a thread, but asks its clock first how long, and our clock says: not at
+all. asyncio is a smaller matter, a loop is a class that anybody may write. Both are made from what
+trio and asyncio document; nothing of theirs is replaced.
 
-Time stands still until somebody moves it. Left out: files, sockets and other threads. What is driven
-in this way uses none.
+Time stands still until somebody moves it. Left out: files, sockets and other threads. What is
+driven in this way uses none.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
 from ._acts import LoopName
 
 __all__ = ["AsyncioHeldRun", "HeldRun", "RunGivenUp", "TrioHeldRun", "hold"]
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 AsyncFn = Callable[[], Awaitable[None]]
 
@@ -150,7 +153,7 @@ class TrioHeldRun(trio.abc.Clock):
                 self._turn()
         if self._outcome is None:
             # trio would take the next run in this thread for one inside of this one.
-            trio._core._run.GLOBAL_RUN_CONTEXT.__dict__.clear()  # type: ignore[attr-defined]
+            trio._core._run.GLOBAL_RUN_CONTEXT.__dict__.clear()
             _given_up.append(self)
             raise RunGivenUp("tasks go on waiting although they were cancelled")
         self._outcome.unwrap()
@@ -273,7 +276,10 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
         return self.now
 
     def call_soon(
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
     ) -> asyncio.Handle:
         """Call back in this order."""
         handle = asyncio.Handle(callback, args, self, context)
@@ -285,8 +291,8 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
     def call_at(
         self,
         when: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call back when that time has come."""
@@ -297,8 +303,8 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
     def call_later(
         self,
         delay: float,
-        callback: Callable[..., object],
-        *args: Any,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call back after so many seconds."""
@@ -312,8 +318,12 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(
-        self, coro: Coroutine[Any, Any, Any], *, name: str | None = None, context: Any = None
-    ) -> asyncio.Task[Any]:
+        self,
+        coro: Generator[Any, None, T] | Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
         """Make a task of this loop."""
         return asyncio.Task(coro, loop=self, name=name, context=context)
 
@@ -342,7 +352,7 @@ class AsyncioHeldRun(asyncio.AbstractEventLoop):
 
 
 def _only_looks(handle: asyncio.Handle) -> bool:
-    return getattr(handle._callback, "__name__", "") == "_deliver_cancellation"
+    return getattr(getattr(handle, "_callback", None), "__name__", "") == "_deliver_cancellation"
 
 
 def hold(loop: LoopName) -> HeldRun:

@@ -347,7 +347,8 @@ class Messages(Steps):
         for how, pattern, agent_type in self.subscriptions.values():
             if topic.type == pattern or (how == "prefix" and topic.type.startswith(pattern)):
                 found[AgentId(agent_type, topic.source)] = None
-        found.pop(publication.sender, None)  # type: ignore[call-overload]
+        if publication.sender is not None:
+            found.pop(publication.sender, None)
         deliveries: list[Envelope] = []
         for to in found:
             delivery = Envelope(
@@ -570,38 +571,14 @@ class Messages(Steps):
         self.grant(agent)
 
     # [act]
-    def _act(self, envelope: Envelope) -> Program:
+    def _act(self, envelope: Envelope) -> Generator[Step, str, str]:
         """What a handler does, one thing after the other. Gives what it returns or raises."""
         body = envelope.message.body
         for number, act in enumerate(body.acts):
             name = f"{envelope}.{number}"
-            scope = Scope(inside=envelope, told=envelope.told)
-            done = Seen("did", name)
-
-            def show(outcome: str, done: Seen = done) -> Seen:
-                return done._replace(outcome=outcome)
-
-            match act:
-                case Fail(what):
-                    return f"raised {what} {name}"
-                case Wait():
-                    outcome = yield self._waits_at(name, envelope, done)
-                case Sleep(seconds):
-                    scope.deadline = self.now + (seconds + part_of_a_second(name))
-                    outcome = yield Step(self.unless_off(scope, lambda: None), show)
-                case Ask(inner, to, patience):
-                    if patience is not None:
-                        scope.deadline = self.now + (patience + part_of_a_second(name))
-                    envelope.asks = request = self.submit(
-                        Message(name, inner), to, scope, sender=envelope.to
-                    )
-                    outcome = yield Step(
-                        lambda request=request, scope=scope: self.reply(request, scope), show
-                    )
-                    envelope.asks = None
-                case Tell(inner, topic):
-                    self.submit(Message(name, inner), topic, scope, sender=envelope.to)
-                    outcome = yield Step(lambda: "-> None", show)
+            if isinstance(act, Fail):
+                return f"raised {act.what} {name}"
+            outcome = yield from self._do(envelope, act, name)
             if isinstance(act, Ask) or outcome == CANCELLED:
                 envelope.told = self._level(envelope)
             if outcome == CANCELLED:
@@ -610,7 +587,35 @@ class Messages(Steps):
                 return outcome
         return f"-> {envelope.message.name}"
 
-    def _unwind(self, envelope: Envelope) -> Program:
+    def _do(
+        self, envelope: Envelope, act: Wait | Sleep | Ask | Tell, name: str
+    ) -> Generator[Step, str, str]:
+        """Do one of these things, which can be seen when it is done."""
+        scope = Scope(inside=envelope, told=envelope.told)
+        done = Seen("did", name)
+
+        def show(outcome: str) -> Seen:
+            return done._replace(outcome=outcome)
+
+        match act:
+            case Wait():
+                return (yield self._waits_at(name, envelope, done))
+            case Sleep(seconds):
+                scope.deadline = self.now + (seconds + part_of_a_second(name))
+                return (yield Step(self.unless_off(scope, lambda: None), show))
+            case Ask(body, to, patience):
+                if patience is not None:
+                    scope.deadline = self.now + (patience + part_of_a_second(name))
+                request = self.submit(Message(name, body), to, scope, sender=envelope.to)
+                envelope.asks = request
+                outcome = yield Step(lambda: self.reply(request, scope), show)
+                envelope.asks = None
+                return outcome
+            case Tell(body, topic):
+                self.submit(Message(name, body), topic, scope, sender=envelope.to)
+                return (yield Step(lambda: "-> None", show))
+
+    def _unwind(self, envelope: Envelope) -> Generator[Step, str, str]:
         """What a handler does that was cancelled."""
         match envelope.message.body.unwinding:
             case "answers":

@@ -1,4 +1,4 @@
-"""A row of programs that are run on AutoGen Core, too: the same comes of them, or what is listed."""
+"""A row of programs that run on AutoGen Core too: the same comes of them, or what is listed."""
 
 from __future__ import annotations
 
