@@ -34,6 +34,7 @@ from hypothesis.stateful import (
 
 from .._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from .._loops._trio_runtime import SingleThreadedAgentRuntime as TrioRuntime
+from .._sansio._facade import claim_names
 from .._sansio._identifiers import AgentId, TopicId
 from ._acts import (
     Act,
@@ -686,3 +687,6 @@ class RuntimeMachine(RuleBasedStateMachine):
 def _mark_of(gate: str) -> str:
     """Give the character before the number of a gate, which says who waits there."""
     return gate.rstrip("0123456789")[-1]
+
+
+claim_names(__name__, globals())
