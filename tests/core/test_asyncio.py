@@ -218,6 +218,28 @@ async def test_process_next_needs_neither_start_nor_block() -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_what_process_next_took_up_is_handled_although_it_had_to_wait_for_its_agent() -> None:
+    made = asyncio.Event()
+
+    async def make() -> Actor:
+        await made.wait()
+        return Actor()
+
+    runtime = SingleThreadedAgentRuntime()
+    await Actor.register(runtime, "slow", make)
+    await runtime.publish_message(tell, TopicId("slow:", "a"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(runtime.get("slow", "a", lazy=False))
+        await wait_all_tasks_blocked()
+        await runtime.process_next()  # the agent is being made on behalf of the other call
+        await wait_all_tasks_blocked()
+        assert runtime.statistics().handled == 0
+        made.set()
+    await wait_all_tasks_blocked()
+    assert runtime.statistics().handled == 1
+    assert len(asyncio.all_tasks()) == 1
+
+
 def test_start_without_a_running_loop_says_what_to_do() -> None:
     runtime = SingleThreadedAgentRuntime()
     with pytest.raises(RuntimeError, match="needs a running event loop: use it in a coroutine"):

@@ -135,7 +135,14 @@ class SingleThreadedAgentRuntime(Runtime):
             self._news.set()
 
     def _is_at_rest(self) -> bool:
-        return self._gate.state is State.STOPPED and self._gate.nothing_runs() and not self._hands
+        return (
+            self._gate.state is State.STOPPED
+            and self._gate.nothing_runs()
+            and not self._hands
+            # Nothing runs for a message that process_next took up while somebody else has its agent
+            # made, outside of our nursery. It will need a worker then.
+            and not any(activation.is_awaited for activation in self._activations.values())
+        )
 
     def _check_place(self) -> None:
         if self._lost_loop():

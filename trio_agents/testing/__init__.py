@@ -8,7 +8,8 @@
 - `RecordingDisk`, `crash_images`, `FailingDisk`: what is left of files after a crash.
 - `check_runtime`: whether a runtime of your own keeps what the protocol promises.
 
-Hypothesis strategies are in `trio_agents.testing.strategies`.
+Hypothesis strategies are in `trio_agents.testing.strategies`, and a state machine that compares a
+runtime with its reference model in `trio_agents.testing.stateful`.
 """
 
 from __future__ import annotations

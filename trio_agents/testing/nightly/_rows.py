@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import _bytes, _conformance, _disk, _load, _schedules, _scripted
+from . import _autogen, _bytes, _conformance, _disk, _load, _model, _schedules, _scripted
 from ._row import Row
 
 __all__ = ["ROWS"]
@@ -13,6 +13,8 @@ ROWS: Final[tuple[Row, ...]] = (
     *_schedules.ROWS,
     *_scripted.ROWS,
     *_conformance.ROWS,
+    *_model.ROWS,
+    *_autogen.ROWS,
     *_disk.ROWS,
     *_bytes.ROWS,
     *_load.ROWS,

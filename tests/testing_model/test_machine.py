@@ -1,0 +1,142 @@
+"""The runtime and its reference model do the same, and the machine says so if they do not."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import rule, run_state_machine_as_test
+
+from trio_agents import AgentId, TopicId
+from trio_agents._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
+from trio_agents.testing._acts import Body, Kind, LoopName, Seen, Wait
+from trio_agents.testing._model import Model
+from trio_agents.testing.nightly._model import SIGHTS, compare_with_model
+from trio_agents.testing.nightly._row import Watch
+from trio_agents.testing.stateful import Disagreement, RuntimeMachine
+
+QUICK: Final = settings(
+    max_examples=100,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class OnTrio(RuntimeMachine):
+    loop = "trio"
+
+
+class OnAsyncio(RuntimeMachine):
+    loop = "asyncio"
+
+
+OnTrio.TestCase.settings = OnAsyncio.TestCase.settings = QUICK
+TestOnTrio = OnTrio.TestCase
+TestOnAsyncio = OnAsyncio.TestCase
+
+RULE: Final = "hypothesis_stateful_rule"  # hypothesis marks rules with it
+
+A: Final = AgentId("a", "x")
+LOOPS: Final[tuple[LoopName, ...]] = ("trio", "asyncio")
+
+
+@pytest.fixture(params=LOOPS)
+def machine(request: pytest.FixtureRequest) -> Any:
+    """A machine with three plain agent types, and no subscriptions, started."""
+    machine = OnTrio() if request.param == "trio" else OnAsyncio()
+    machine.open(0, False, None, "wait", [Kind(), Kind(), Kind()], [], True, None)
+    yield machine
+    machine.teardown()
+
+
+def test_there_are_enough_rules() -> None:
+    rules = [name for name in vars(RuntimeMachine) if hasattr(getattr(RuntimeMachine, name), RULE)]
+    assert len(rules) >= 25
+
+
+def test_a_subclass_may_have_rules_of_its_own() -> None:
+    done: list[str] = []
+
+    class Machine(RuntimeMachine):
+        @rule(to=st.sampled_from([A]))
+        def send_and_go_on(self, to: AgentId) -> None:
+            self.do("send", self.new_message(Body((Wait(),))), to)
+            self.let_all_go_on()
+            done.append(str(to))
+
+    few = settings(QUICK, max_examples=10, phases=[Phase.generate])
+    run_state_machine_as_test(Machine, settings=few)
+    assert done
+
+
+def test_a_runtime_of_ones_own_is_found_to_be_different() -> None:
+    class Deaf(AsyncioRuntime):
+        async def publish_message(self, *args: Any, **options: Any) -> None: ...
+
+    class Machine(OnAsyncio):
+        @classmethod
+        def make_runtime(cls, **options: Any) -> Any:
+            return Deaf(**options)
+
+    few = settings(QUICK, max_examples=50, phases=[Phase.generate])
+    with pytest.raises(Disagreement):
+        run_state_machine_as_test(Machine, settings=few)
+
+
+def test_what_the_model_does_not_allow_is_said_with_what_it_does(machine: Any) -> None:
+    machine.model.call("c9", machine.model.send(machine.new_message(Body()), A))
+    with pytest.raises(Disagreement, match=r"seen: begins b; what might have been seen: makes a/x"):
+        machine.model.see(Seen("begins", "b"))
+
+
+def test_where_nothing_may_happen_anything_is_too_much(machine: Any) -> None:
+    with pytest.raises(Disagreement, match="what might have been seen: nothing"):
+        machine.model.see(Seen("begins", "m1@a/x"))
+
+
+def test_what_was_not_seen_and_has_to_be_is_said(machine: Any) -> None:
+    machine.model.call("c9", machine.model.send(machine.new_message(Body()), A))
+    with pytest.raises(Disagreement, match="not seen yet: makes a/x#1"):
+        machine.compare()
+
+
+def test_books_that_differ_are_said(machine: Any) -> None:
+    machine.model.counts["handled"] += 1
+    with pytest.raises(Disagreement, match="handled: expected 1, found 0"):
+        machine.compare()
+
+
+def test_a_message_that_waits_for_its_agent_is_handled_although_it_was_taken_up_by_hand() -> None:
+    # Found by the machine: on asyncio, without a block, nobody was there for it any more.
+    machine = OnAsyncio()
+    try:
+        machine.open(0, False, None, "wait", [Kind(slow=True), Kind(), Kind()], [], False, None)
+        machine.tell_both("leave", "normally")
+        machine.do("get", A)
+        machine.publish(Body(), TopicId("a:", "x"))
+        machine.process_next(10.0)
+        machine.let_all_go_on()
+        assert machine.model.statistics()["handled"] == 1
+    finally:
+        machine.teardown()
+
+
+def test_the_row_of_the_long_run_meets_everything_that_can_be_seen() -> None:
+    watch = Watch(goal=3000, seconds=60)
+    compare_with_model(watch)
+    assert watch.report.violations == []
+    assert watch.report.units >= 3000
+    assert set(SIGHTS) <= set(watch.report.reached)
+
+
+def test_the_row_says_how_to_repeat_what_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Model, "statistics", lambda self: {"accepted": -1})
+    watch = Watch(goal=1, seconds=60)
+    monkeypatch.setattr(watch, "goes_on", iter([True, False]).__next__)
+    compare_with_model(watch)
+    assert watch.report.violated == 1
+    assert "try_programs(0, 'trio'" in watch.report.violations[0]
+

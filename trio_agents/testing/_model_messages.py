@@ -1,0 +1,756 @@
+"""The rules of the runtime, as a plain program: what becomes of a message.
+
+It was written from the documentation, by somebody who had not read the runtime. `_model_steps` says
+how time passes in it, `_model_parts` what there is, and `_model` has the calls of the application.
+Left out is what no application can see: workers, channels, cancel scopes. Left out, too, are
+bounded mailboxes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final, Literal
+
+from .._sansio._identifiers import AgentId, TopicId
+from ._acts import (
+    CANCELLED,
+    Ask,
+    Fail,
+    Kind,
+    Message,
+    Rules,
+    Seen,
+    Sleep,
+    Tell,
+    Wait,
+    Way,
+    part_of_a_second,
+)
+from ._model_parts import Agent, Envelope, Scope, Visit, Wish
+from ._model_steps import Program, Step, Steps, Thread, shows
+
+__all__ = ["UNDELIVERABLE", "Messages"]
+
+UNDELIVERABLE: Final = "raised UndeliverableException"
+OUTCOMES: Final = ("handled", "failed", "dropped", "cancelled", "undeliverable")
+
+
+class Messages(Steps):
+    """What becomes of messages. `Model` adds the calls that an application makes.
+
+    Args:
+        rules: What the runtime is told when it is made.
+    """
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+        self.now = 0.0
+        self.calls: dict[str, Scope] = {}
+        self.tokens: set[str] = set()  # that were cancelled
+        # What is registered, and who is there.
+        self.kinds: dict[str, Kind] = {}
+        self.subscriptions: dict[str, tuple[str, str, str]] = {}  # id: how, pattern, agent type
+        self.agents: dict[AgentId, Agent] = {}
+        self.kept: dict[AgentId, list[str]] = {}  # states of agents that were let go of
+        # A message stands at the door, then in the queue, until its turn comes.
+        self.door: deque[Envelope] = deque()
+        self.queue: deque[Envelope] = deque()
+        self.turn: list[Envelope] = []  # those whose turn it is
+        self.envelopes: list[Envelope] = []  # accepted, and without an outcome
+        self.links = 0
+        # What messages do not decide.
+        self.block: Literal["outside", "inside", "leaving"] = "outside"
+        self.was_left = False
+        self.started = False
+        self.started_at = 0.0
+        self.stopping = False
+        self.by_hand = 0  # calls of process_next that wait for a message
+        self.taken_up = 0  # messages that were taken up for them, and they have not returned
+        self.cuts: list[object] = []  # states that are being saved or loaded
+        self.cut_at = 0.0
+        # The books.
+        self.counts: Counter[str] = Counter()
+        self.dead: list[tuple[str, str, str, str]] = []
+        self.failures: list[str] = []
+
+    def take_silent_steps(self) -> bool:
+        """What becomes true by itself."""
+        return self._send_away() | self._let_in() | self._end_stop()
+
+    # --- submitting
+
+    # [submit]
+    def submit(
+        self,
+        message: Message,
+        to: AgentId | TopicId,
+        scope: Scope,
+        *,
+        sender: AgentId | None = None,
+        token: str | None = None,
+    ) -> Envelope:
+        """Submit a request to an agent, or a publication to a topic."""
+        is_request = isinstance(to, AgentId)
+        envelope = Envelope(
+            message,
+            scope,
+            is_request,
+            to=to if isinstance(to, AgentId) else None,
+            topic=to if isinstance(to, TopicId) else None,
+            sender=sender,
+            token=token,
+        )
+        # What handlers submit comes in at once: their own messages hold a place already.
+        if scope.inside is None and self._is_full() and not self._is_refused(envelope):
+            if self.rules.overflow == "raise":
+                envelope.submitted = envelope.result = "raised Overloaded"
+            else:
+                self._link(envelope)
+                self.door.append(envelope)
+        else:
+            self._take_in(envelope)
+            if envelope.result == CANCELLED:  # whoever has waited at the door is not told
+                envelope.submitted = CANCELLED
+        return envelope
+
+    def _is_refused(self, envelope: Envelope) -> bool:
+        is_unknown = envelope.to is not None and not self.is_known(envelope.to)
+        is_late = envelope.is_request and self._refuses_requests()
+        return is_unknown or is_late or envelope.token in self.tokens
+
+    def _take_in(self, envelope: Envelope) -> None:
+        envelope.submitted = "-> None"
+        self._link(envelope)
+        self.counts["accepted"] += 1
+        self.envelopes.append(envelope)
+        if envelope.to is not None and not self.is_known(envelope.to):
+            self._settle(envelope, "undeliverable", "raised UnknownAgentType")
+        elif envelope.token in self.tokens:
+            self._settle(envelope, "cancelled", CANCELLED)
+        elif envelope.is_request and self._refuses_requests():
+            self._settle(envelope, "undeliverable", UNDELIVERABLE)
+        else:
+            self.queue.append(envelope)
+            self.threads.append(Thread(self._carry(envelope)))
+
+    def _refuses_requests(self) -> bool:
+        has_left = self.block == "outside" and self.was_left
+        return self.stopping or self.block == "leaving" or has_left
+
+    def _is_full(self) -> bool:
+        bound = self.rules.max_pending
+        return bound is not None and (bool(self.door) or len(self.envelopes) >= bound)
+
+    # [/submit]
+
+    def _link(self, envelope: Envelope) -> None:
+        self.links += 1
+        envelope.linked = self.links
+
+    # [door]
+    def _let_in(self) -> bool:
+        """Let submitters in for whom there is room now, first come, first served."""
+        before = len(self.door)
+        bound = self.rules.max_pending
+        while self.door and bound is not None and len(self.envelopes) < bound:
+            self._take_in(self.door.popleft())
+        return len(self.door) < before
+
+    def _send_away(self) -> bool:
+        """Forget submitters that have given up. They have submitted nothing."""
+        before = len(self.door)
+        for envelope in list(self.door):
+            if self.is_off(envelope.scope):
+                self.door.remove(envelope)
+                envelope.submitted = envelope.result = CANCELLED
+        return len(self.door) < before
+
+    def cancel_token(self, token: str) -> None:
+        """Cancel a token."""
+        self.tokens.add(token)
+        # One after the other, as they were linked: who is at the door may get in meanwhile.
+        linked = [e for e in (*self.envelopes, *self.door) if e.token == token]
+        for envelope in sorted(linked, key=lambda envelope: envelope.linked):
+            if envelope in self.door:
+                self.door.remove(envelope)
+                envelope.submitted = envelope.result = CANCELLED
+            else:
+                self._take_back(envelope)
+        self.settle_down()
+
+    def _take_back(self, envelope: Envelope) -> None:
+        """Cancel a message that waits for its turn, or the request that its handler waits for."""
+        while envelope.at_work and envelope.asks is not None:
+            envelope = envelope.asks
+        if envelope.result is None and not envelope.at_work:
+            self._settle(envelope, "cancelled", CANCELLED)
+
+    # [/door]
+
+    # [reply]
+    def reply(self, request: Envelope, scope: Scope) -> str | None:
+        """Give what the sender of a request gets, when it gets it."""
+        result = request.result
+        if result is None:
+            return None
+        if not self.is_off(scope):
+            return "raised MessageCancelled" if result == CANCELLED else result
+        # On asyncio a sender that was cancelled has given up, even if there is an answer.
+        if result == CANCELLED or (self.rules.loop == "asyncio" and result.startswith("->")):
+            return self.how_off(scope)
+        return result
+
+    # [/reply]
+
+    # --- cancelling
+
+    # [cancel]
+    def is_off(self, scope: Scope) -> bool:
+        """Whether a wait in this scope is to end."""
+        return (
+            scope.cancelled
+            or scope.deadline <= self.now
+            or (scope.inside is not None and self._is_off_around(scope, scope.inside))
+        )
+
+    def how_off(self, scope: Scope) -> str:
+        """What is seen of that, where the wait was."""
+        inside = scope.inside
+        is_around = inside is not None and self._is_off_around(scope, inside)
+        return CANCELLED if scope.cancelled or is_around else "timeout"
+
+    def unless_off(self, scope: Scope, when: Callable[[], str | None]) -> Callable[[], str | None]:
+        """Wait for something in a scope."""
+        return lambda: self.how_off(scope) if self.is_off(scope) else when()
+
+    def _is_off_around(self, scope: Scope, envelope: Envelope) -> bool:
+        if self.rules.loop == "trio":
+            return self._called_off(envelope)
+        return self._level(envelope) > scope.told
+
+    def _called_off(self, envelope: Envelope) -> bool:
+        """Whether somebody wants this message to end: its sender, its token, or a stop."""
+        return (
+            envelope.pressed
+            or envelope.token in self.tokens
+            or (envelope.is_request and self.is_off(envelope.scope))
+        )
+
+    def _must_end(self, envelope: Envelope) -> bool:
+        """Whether the code that has a message is to be cancelled now.
+
+        On trio it is again and again, until it has ended. On asyncio it is once, and once more by a
+        stop whose deadline has passed or an error that ends the block.
+        """
+        if self.rules.loop == "trio":
+            return self._called_off(envelope)
+        return self._level(envelope) > envelope.told
+
+    def _level(self, envelope: Envelope) -> int:
+        return 2 if envelope.pressed else int(self._called_off(envelope))
+
+    # [/cancel]
+
+    # --- the way of a message
+
+    def _carry(self, envelope: Envelope) -> Program:
+        """Carry a message from the queue to its outcome."""
+        outcome = yield Step(self._unless_over(envelope, lambda: self._turn_has_come(envelope)))
+        if outcome != "turn":
+            return self._give_up(envelope, outcome)
+        self.queue.remove(envelope)
+        self.turn = envelope.stream = [envelope]
+        envelope.at_work = True
+        if not self.started:
+            self.taken_up += 1
+        if envelope.topic is not None:
+            return (yield from self._fan_out(envelope))
+        assert envelope.to is not None
+        self.agent(envelope.to).line.append(envelope)
+        if (yield from self._look(envelope, envelope.message.body.on_way, "?")):
+            yield from self._deliver(envelope)
+        return ""
+
+    def _unless_over(
+        self, envelope: Envelope, when: Callable[[], str | None]
+    ) -> Callable[[], str | None]:
+        """What may keep a message from being handled, wherever it waits."""
+
+        def look() -> str | None:
+            if envelope.result is not None:
+                return "over"
+            return CANCELLED if self._called_off(envelope) else when()
+
+        return look
+
+    def _give_up(self, envelope: Envelope, outcome: str) -> str:
+        if outcome == CANCELLED:
+            self._settle(envelope, "cancelled", CANCELLED)
+        return ""
+
+    # [turn]
+    def _turn_has_come(self, envelope: Envelope) -> str | None:
+        if not all(map(self._is_past, self.turn)):
+            return None
+        first = next(filter(self._takes_up, self.queue), None)
+        return "turn" if first is envelope else None
+
+    def _is_past(self, envelope: Envelope) -> bool:
+        """Whether those behind may come: it has begun, or has to wait, or never will begin."""
+        return envelope.begun or envelope.held or envelope.result is not None
+
+    def _takes_up(self, envelope: Envelope) -> bool:
+        if self.stopping or not self.has_home():
+            return False
+        if not self.started and self.by_hand <= self.taken_up:
+            return False
+        # While a state is saved, what has begun goes on, with all that it waits for.
+        return not self.cuts or (envelope.is_request and envelope.scope.inside is not None)
+
+    # [/turn]
+
+    # [fan-out]
+    def _fan_out(self, publication: Envelope) -> Program:
+        deliveries = self._deliveries(publication)
+        goes_on = yield from self._look(publication, publication.message.body.on_way, "?")
+        if all(delivery.lost for delivery in deliveries):  # perhaps somebody came meanwhile
+            deliveries = self._deliveries(publication)
+        if goes_on and not deliveries:
+            self._settle(publication, "undeliverable", "")
+        if not goes_on or not deliveries:
+            for delivery in deliveries:
+                self._leave_line(delivery)
+            return ""
+        # From here on there are these instead of it.
+        self.envelopes.remove(publication)
+        self.counts["accepted"] -= 1
+        publication.result = ""
+        if not publication.held:
+            self.turn = deliveries
+        for delivery in deliveries:
+            delivery.message = publication.message
+            delivery.stream = deliveries
+            delivery.outlives = publication.outlives
+            self._link(delivery)
+            self.counts["accepted"] += 1
+            self.envelopes.append(delivery)
+            self.threads.append(Thread(self._deliver(delivery)))
+        return ""
+
+    def _deliveries(self, publication: Envelope) -> list[Envelope]:
+        """Make an envelope for each agent that hears a publication, in order of subscriptions."""
+        topic = publication.topic
+        assert topic is not None
+        found: dict[AgentId, None] = {}  # each is in it once
+        for how, pattern, agent_type in self.subscriptions.values():
+            if topic.type == pattern or (how == "prefix" and topic.type.startswith(pattern)):
+                found[AgentId(agent_type, topic.source)] = None
+        if publication.sender is not None:
+            found.pop(publication.sender, None)
+        deliveries: list[Envelope] = []
+        for to in found:
+            delivery = Envelope(
+                publication.message,
+                Scope(),
+                False,
+                to,
+                topic,
+                publication.sender,
+                publication.token,
+            )
+            delivery.at_work = True
+            delivery.lost = not self.is_known(to)
+            if not delivery.lost:  # it has its place while the publication is looked at
+                self.agent(to).line.append(delivery)
+            deliveries.append(delivery)
+        return deliveries
+
+    # [/fan-out]
+
+    # [look]
+    def _look(
+        self, envelope: Envelope, ways: tuple[Way, ...], mark: str
+    ) -> Generator[Step, str, bool]:
+        """Show a message, or a reply, to the intervention handlers. Gives whether it goes on."""
+        for number in range(self.rules.interventions):
+            name = f"{envelope.message.name}{mark}{number}"
+            way = ways[number] if number < len(ways) else "pass"
+            yield shows(Seen("looks", name))
+            if way in ("wait", "wait and drop"):
+                envelope.held = True
+                outcome = yield self._waits_at(name, envelope, Seen("looked", name))
+                if outcome == CANCELLED:
+                    self._settle(envelope, "cancelled", CANCELLED)
+                    return False
+            if way in ("drop", "wait and drop"):
+                self._settle(envelope, "dropped", "raised MessageDroppedException")
+                return False
+            if way == "fail":
+                self._settle(envelope, "failed", f"raised Oops {name}")
+                return False
+            if way == "change":
+                envelope.message = Message(f"{envelope.message.name}'", envelope.message.body)
+        return True
+
+    # [/look]
+
+    def _waits_at(self, gate: str, envelope: Envelope, seen: Seen, shield: bool = False) -> Step:
+        """Wait at a gate, or until the message must end."""
+
+        def when() -> str | None:
+            if self._must_end(envelope) and not shield:
+                return CANCELLED
+            return "opened" if gate in self.opened else None
+
+        return Step(when, lambda outcome: seen._replace(outcome=outcome), gate)
+
+    def _deliver(self, envelope: Envelope) -> Program:
+        """Bring a message to its agent, which is made if need be, and have it handled."""
+        if envelope.lost:
+            yield Step(lambda: "" if self._goes(envelope) else None)
+            self._settle(envelope, "undeliverable", "")
+            return ""
+        agent = self.agent(envelope.to)
+        while True:
+            outcome = yield Step(
+                self._unless_over(envelope, lambda: self._next_move(envelope, agent)),
+                lambda outcome: self._show_move(outcome, envelope, agent),
+            )
+            if outcome == "waits":
+                envelope.held, envelope.at_work = True, False
+                if envelope.is_request and envelope in self._stuck():
+                    self._settle(envelope, "failed", "raised DeadlockError")
+            elif outcome == "makes":
+                yield from self.make(envelope, agent)
+            elif outcome == "begins":
+                yield from self._handle(envelope, agent)
+                return ""
+            else:
+                return self._give_up(envelope, outcome)
+
+    def _show_move(self, outcome: str, envelope: Envelope, agent: Agent) -> Seen | None:
+        if outcome == "begins":
+            return Seen("begins", str(envelope))
+        return Seen("makes", f"{agent.id}#{agent.tries + 1}") if outcome == "makes" else None
+
+    # [begin]
+    def _next_move(self, envelope: Envelope, agent: Agent) -> str | None:
+        """What a message can do that has got as far as its agent."""
+        if not self._goes(envelope):
+            return None
+        if self._has_place(envelope, agent):
+            return "begins" if agent.alive else "makes"
+        return "waits" if envelope.at_work else None
+
+    def _goes(self, envelope: Envelope) -> bool:
+        """Whether all that were to come before it, in the same turn, have had theirs."""
+        stream = envelope.stream
+        return all(map(self._is_past, stream[: stream.index(envelope)]))
+
+    def _has_place(self, envelope: Envelope, agent: Agent) -> bool:
+        if agent.maker is not None or agent.closing:
+            return False
+        if agent.line[0] is not envelope and not self._comes_back(envelope, agent):
+            return False
+        # Those that wait for this message do not stand in its way.
+        askers = list(self.askers(envelope))
+        limit = agent.kind.max_concurrency
+        return limit is None or sum(other not in askers for other in agent.running) < limit
+
+    def _comes_back(self, envelope: Envelope, agent: Agent) -> bool:
+        """Whether somebody in this agent, or in line for it, waits for this very message."""
+        askers = self.askers(envelope)
+        return any(asker in agent.running or asker in agent.line for asker in askers)
+
+    def askers(self, envelope: Envelope) -> Iterator[Envelope]:
+        """Give those that wait for a message: the one whose handler asked, and so on."""
+        while envelope.is_request and envelope.scope.inside is not None:
+            envelope = envelope.scope.inside
+            yield envelope
+
+    # [/begin]
+
+    # [circle]
+    def _stuck(self) -> set[Envelope]:
+        """Give the messages that can only go on if another one of them does."""
+        stuck = {envelope for envelope in self.envelopes if not self._called_off(envelope)}
+        while True:
+            free = {envelope for envelope in stuck if not self._is_held_up(envelope, stuck)}
+            if not free:
+                return stuck
+            stuck -= free
+
+    def _is_held_up(self, envelope: Envelope, stuck: set[Envelope]) -> bool:
+        if envelope.begun:
+            return envelope.asks in stuck
+        agent = None if envelope.to is None else self.agents.get(envelope.to)
+        if agent is None or envelope not in agent.line or envelope.at_work:
+            return False
+        ahead = agent.line[: agent.line.index(envelope)]
+        if not self._comes_back(envelope, agent) and any(
+            # Whoever wants the agent closed waits for all that run in it.
+            one in stuck or (isinstance(one, Wish) and not stuck.isdisjoint(agent.running))
+            for one in ahead
+        ):
+            return True
+        limit = agent.kind.max_concurrency
+        others = stuck & set(agent.running) - set(self.askers(envelope))
+        return limit is not None and len(others) >= limit
+
+    # [/circle]
+
+    # [make]
+    def make(self, maker: Envelope | Visit, agent: Agent) -> Generator[Step, str, bool]:
+        """Call the factory of an agent. Gives whether there is one now."""
+        agent.tries += 1
+        agent.maker = maker
+        name = f"{agent.id}#{agent.tries}"
+        fails = agent.kind.fails == "always" or (agent.kind.fails == "first" and agent.tries == 1)
+        made = f"raised Oops {name}" if fails else "-> made"
+        is_slow = agent.kind.slow
+        is_visit = isinstance(maker, Visit)
+        if isinstance(maker, Envelope):
+            maker.at_work = True
+            maker.held = maker.held or is_slow
+
+        def when() -> str | None:
+            if is_slow and self._is_cancelled(maker):
+                return CANCELLED
+            return made if not is_slow or name in self.opened else None
+
+        gate = name if is_slow else None
+        outcome = yield Step(when, lambda outcome: Seen("made", name, outcome), gate)
+        agent.maker = None
+        if outcome == CANCELLED:
+            if isinstance(maker, Envelope):
+                self._settle(maker, "cancelled", CANCELLED)
+            return False
+        if fails:
+            # All messages that wait for it fail with it. The next one will try again.
+            for one in list(agent.line):
+                if isinstance(one, Envelope) and (one is maker or not one.at_work):
+                    self._settle(one, "failed", outcome)
+            if isinstance(maker, Visit):
+                maker.result = outcome
+            return False
+        agent.alive = agent.used = True
+        agent.quiet_since = agent.free_since = self.now
+        agent.notes = []
+        if agent.id in self.kept and not (isinstance(maker, Visit) and maker.is_loaded):
+            yield shows(Seen("loads", str(agent.id), maker.scope.name if is_visit else ""))
+            agent.notes = self.kept.pop(agent.id)
+        self.threads.append(Thread(self._watch(agent, agent.tries)))
+        return True
+
+    # [/make]
+
+    def _is_cancelled(self, maker: Envelope | Visit) -> bool:
+        return self.is_off(maker.scope) if isinstance(maker, Visit) else self._must_end(maker)
+
+    def _handle(self, envelope: Envelope, agent: Agent) -> Generator[Step, str, None]:
+        """Run the handler of a message."""
+        envelope.begun = envelope.at_work = agent.used = True
+        agent.running.append(envelope)
+        self._leave_line(envelope)
+        agent.notes.append(envelope.message.name)
+        result = yield from self._act(envelope)
+        yield shows(Seen("ends", str(envelope), result))
+        if result == CANCELLED:
+            self._settle(envelope, "cancelled", CANCELLED)
+        elif result.startswith("raised"):
+            self._settle(envelope, "failed", result)
+        elif not envelope.is_request:
+            self._settle(envelope, "handled", result)
+        elif (yield from self._look(envelope, envelope.message.body.on_reply, "$")):
+            self._settle(envelope, "handled", f"-> {envelope.message.name}")
+        # It keeps its place until it has its outcome, while its reply is looked at too.
+        agent.running.remove(envelope)
+        agent.quiet_since = self.now
+        self.grant(agent)
+
+    # [act]
+    def _act(self, envelope: Envelope) -> Generator[Step, str, str]:
+        """What a handler does, one thing after the other. Gives what it returns or raises."""
+        body = envelope.message.body
+        for number, act in enumerate(body.acts):
+            name = f"{envelope}.{number}"
+            if isinstance(act, Fail):
+                return f"raised {act.what} {name}"
+            outcome = yield from self._do(envelope, act, name)
+            if isinstance(act, Ask) or outcome == CANCELLED:
+                envelope.told = self._level(envelope)
+            if outcome == CANCELLED:
+                return (yield from self._unwind(envelope))
+            if outcome.startswith("raised") and not body.careful:
+                return outcome
+        return f"-> {envelope.message.name}"
+
+    def _do(
+        self, envelope: Envelope, act: Wait | Sleep | Ask | Tell, name: str
+    ) -> Generator[Step, str, str]:
+        """Do one of these things, which can be seen when it is done."""
+        scope = Scope(inside=envelope, told=envelope.told)
+        done = Seen("did", name)
+
+        def show(outcome: str) -> Seen:
+            return done._replace(outcome=outcome)
+
+        match act:
+            case Wait():
+                return (yield self._waits_at(name, envelope, done))
+            case Sleep(seconds):
+                scope.deadline = self.now + (seconds + part_of_a_second(name))
+                return (yield Step(self.unless_off(scope, lambda: None), show))
+            case Ask(body, to, patience):
+                if patience is not None:
+                    scope.deadline = self.now + (patience + part_of_a_second(name))
+                request = self.submit(Message(name, body), to, scope, sender=envelope.to)
+                envelope.asks = request
+                outcome = yield Step(lambda: self.reply(request, scope), show)
+                envelope.asks = None
+                return outcome
+            case Tell(body, topic):
+                self.submit(Message(name, body), topic, scope, sender=envelope.to)
+                return (yield Step(lambda: "-> None", show))
+
+    def _unwind(self, envelope: Envelope) -> Generator[Step, str, str]:
+        """What a handler does that was cancelled."""
+        match envelope.message.body.unwinding:
+            case "answers":
+                return f"-> {envelope.message.name}"
+            case "fails":
+                return f"raised Oops {envelope}~"
+            case "slowly":
+                # On asyncio there are no shields: who cancels once more interrupts the cleanup.
+                shield = self.rules.loop == "trio"
+                seen = Seen("unwound", str(envelope))
+                yield self._waits_at(f"{envelope}~", envelope, seen, shield)
+            case "at once":
+                pass
+        return CANCELLED
+
+    # [/act]
+
+    # [settle]
+    def _settle(self, envelope: Envelope, outcome: str, result: str) -> None:
+        """Give a message its outcome, once."""
+        assert envelope.result is None
+        envelope.result = result
+        self.envelopes.remove(envelope)
+        self.counts[outcome] += 1
+        if envelope in self.queue:
+            self.queue.remove(envelope)
+        self._leave_line(envelope)
+        if outcome == "undeliverable":
+            where = (str(envelope.to), str(envelope.topic), str(envelope.sender))
+            self.dead.append((envelope.message.name, *where))
+        if outcome == "failed" and not envelope.is_request:
+            # Nobody waits for a publication. Its failures are ignored, or kept for the next stop.
+            failure = result.removeprefix("raised ")
+            if not self.rules.ignore or failure.startswith("Bang"):
+                self.failures.append(failure)
+        self._let_in()
+
+    # [/settle]
+
+    # --- agents
+
+    def is_known(self, id: AgentId) -> bool:
+        """Whether there is a factory for it."""
+        return id.type in self.kinds
+
+    def agent(self, id: AgentId | None) -> Agent:
+        """Give what there is of an agent."""
+        assert id is not None
+        if id not in self.agents:
+            self.agents[id] = Agent(id, self.kinds[id.type])
+        return self.agents[id]
+
+    def _leave_line(self, envelope: Envelope) -> None:
+        agent = None if envelope.to is None else self.agents.get(envelope.to)
+        if agent is not None and envelope in agent.line:
+            agent.line.remove(envelope)
+            agent.free_since = self.now
+            self.grant(agent)
+
+    def grant(self, agent: Agent, *, at_once: bool = False) -> None:
+        """Give a wish its turn, if it is first in line. It still waits for what runs.
+
+        One that had to stand in line is given its turn when there is a place, like a message.
+        """
+        if agent.line and isinstance(agent.line[0], Wish):
+            limit = agent.kind.max_concurrency
+            if at_once or limit is None or len(agent.running) < limit:
+                agent.line[0].granted = True
+
+    # [quiet]
+    def _watch(self, agent: Agent, number: int) -> Program:
+        """Let go of an agent that has been quiet for long enough, and keep its state."""
+        seconds = agent.kind.idle_timeout
+        if seconds is None:
+            return ""
+        # It may take as long again after a start, after a state was saved, and after a message that
+        # did not get through.
+        outcome = yield Step(
+            lambda: self._is_quiet(agent, number, seconds),
+            lambda outcome: Seen("saves", str(agent.id)) if outcome == "quiet" else None,
+            must=lambda: seconds + max(self.started_at, self.cut_at, agent.free_since) <= self.now,
+        )
+        if outcome == "quiet":
+            agent.closing = True
+            yield shows(Seen("closes", str(agent.id)))
+            self.kept[agent.id] = agent.notes
+            agent.closing = agent.alive = False
+        return ""
+
+    def _is_quiet(self, agent: Agent, number: int, seconds: float) -> str | None:
+        if not agent.alive or agent.tries != number:
+            return "gone"
+        if agent.line or agent.running or agent.closing or self.cuts:
+            return None
+        if not self.started or self.block == "leaving":
+            return None
+        return "quiet" if agent.quiet_since + seconds <= self.now else None
+
+    # [/quiet]
+
+    # --- what the calls decide
+
+    def has_home(self) -> bool:
+        """Whether there is somebody to own tasks. On asyncio that takes no block."""
+        return self.block == "inside" or (self.rules.loop == "asyncio" and self.block == "outside")
+
+    def is_anybody_at_work(self) -> bool:
+        """Whether a stop has somebody to wait for."""
+        return any(envelope.at_work or envelope.outlives for envelope in self.envelopes)
+
+    def _end_stop(self) -> bool:
+        if not self.stopping or self.is_anybody_at_work():
+            return False
+        self.stopping = False
+        return True
+
+    # --- the books
+
+    def statistics(self) -> dict[str, Any]:
+        """Give what the runtime's statistics say, and what else it says of itself."""
+        waiting = [envelope for envelope in self.envelopes if not envelope.begun]
+        mailboxes = Counter(str(envelope.to) for envelope in waiting if envelope.to is not None)
+        for agent in self.agents.values():  # a publication that is looked at has its places
+            places = [one for one in agent.line if isinstance(one, Envelope)]
+            mailboxes.update(str(one.to) for one in places if one not in self.envelopes)
+            mailboxes.update([str(agent.id)] if isinstance(agent.maker, Visit) else [])
+        return {
+            "accepted": self.counts["accepted"],
+            **{outcome: self.counts[outcome] for outcome in OUTCOMES},
+            "pending": len(self.envelopes),
+            "running": sum(envelope.at_work for envelope in self.envelopes),
+            "waiting": len(self.door),
+            "agents": sum(agent.alive for agent in self.agents.values()),
+            "mailboxes": dict(mailboxes),
+            "dead letters": sorted(self.dead),
+            "unprocessed": sum(not envelope.at_work for envelope in self.envelopes),
+            "started": self.started,
+        }

@@ -1,0 +1,95 @@
+"""A row of random programs that a runtime and its reference model do side by side."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Final, get_args
+
+from .._acts import LoopName, Seen
+from ._row import Row, Watch
+
+__all__ = ["ROWS", "compare_with_model", "try_programs"]
+
+LOOPS: Final[tuple[LoopName, ...]] = get_args(LoopName)
+PROGRAMS: Final = 10  # of a seed, before the clock is looked at again
+RULES: Final = 50  # of a program, at most
+
+# Everything that can be seen of a runtime.
+SIGHTS: Final = (
+    "begins",
+    "did",
+    "ends",
+    "looks",
+    "looked",
+    "makes",
+    "made",
+    "saves",
+    "loads",
+    "closes",
+    "unwound",
+    "returns",
+)
+
+
+def try_programs(seed: int, loop: LoopName, *, programs: int = PROGRAMS, watch: Watch) -> None:
+    """Do the programs of a seed, and count their rules.
+
+    Raises:
+        BaseException: The model does not agree, or something that neither of both expected.
+    """
+    # hypothesis takes half a second to import, and other rows have no use for it.
+    import hypothesis
+    from hypothesis.stateful import invariant, run_state_machine_as_test
+
+    from ..stateful import RuntimeMachine
+
+    class CountingMachine(RuntimeMachine):
+        def note(self, seen: Seen) -> None:
+            watch.met(seen.what)
+
+        @invariant()
+        def count(self) -> None:
+            watch.done()
+
+    CountingMachine.loop = loop
+    settings = hypothesis.settings(
+        max_examples=programs,
+        stateful_step_count=RULES,
+        phases=[hypothesis.Phase.generate],
+        database=None,
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    machine: Any = hypothesis.seed(seed)(CountingMachine)
+    run_state_machine_as_test(machine, settings=settings)
+
+
+def compare_with_model(watch: Watch) -> None:
+    """Do the programs of one seed after the other."""
+    while watch.goes_on():
+        seed = watch.next_seed()
+        loop = LOOPS[seed % len(LOOPS)]
+        try:
+            try_programs(seed, loop, watch=watch)
+        except Exception:
+            watch.violation(
+                f"{traceback.format_exc(limit=-3)} To repeat it: "
+                f"try_programs({seed}, {loop!r}, watch=Watch(goal=1, seconds=1))"
+            )
+        watch.met(loop)
+
+
+ROWS: Final = (
+    Row(
+        name="model",
+        title="rules: model vs runtime",
+        family="In process",
+        goal=1_000_000,
+        unit="rules",
+        promise="the same observable history, and equal books",
+        work=compare_with_model,
+        weight=6,
+        quick_goal=3000,
+        expects=(*LOOPS, *SIGHTS),
+    ),
+)
