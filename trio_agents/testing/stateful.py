@@ -329,8 +329,11 @@ class RuntimeMachine(RuleBasedStateMachine):
     def _may_cut(self) -> bool:
         """Whether a state may be saved or loaded."""
         model = self.model
-        # Race: with other cuts, with agents that are made or let go of meanwhile, with `close`.
+        # Race: with other cuts, with agents that are made or let go of meanwhile, with `close`, and
+        # with the end of the block.
         if model.cuts or model.has_wishes() or self._has_visits() or self._is_closing():
+            return False
+        if model.block == "leaving":
             return False
         # Fault: it hangs if a handler that began by hand, or before a stop, waits for a request.
         return model.started or not model.has_anything_begun()
@@ -514,6 +517,20 @@ class RuntimeMachine(RuleBasedStateMachine):
         self.tell_both("cancel_token", self.tokens[token])
         if is_replaced:
             self.tokens[token] = self._new_name("t")
+
+    @rule(body=bodies, to=agents, token=tokens)
+    def send_and_cancel_token(self, body: Body, to: AgentId, token: int) -> None:
+        """Send a message with a token, and cancel that."""
+        self.send_with_token(body, to, token)
+        self.cancel_token(token, True)
+
+    @rule(to=agents)
+    def send_before_and_after_quiet(self, to: AgentId) -> None:
+        """Send to an agent, let nothing happen for as long as any may be idle, and send again."""
+        self.send(Body(), to)
+        self.let_all_go_on()
+        self.advance(4.0)
+        self.send(Body(), to)
 
     # --- registrations
 
