@@ -301,10 +301,10 @@ class Driver:
         return lambda: self.runtime.close()
 
     def start(self) -> Program:
-        async def start() -> None:
-            self.runtime.start()
+        return self._start
 
-        return start
+    async def _start(self) -> None:
+        self.runtime.start()
 
     def stop(self, patience: float = math.inf) -> Program:
         return lambda: self.runtime.stop(deadline=self.run.now + patience)
