@@ -11,7 +11,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import trio
 
@@ -301,10 +301,10 @@ class Driver:
         return lambda: self.runtime.close()
 
     def start(self) -> Program:
-        async def start() -> None:
-            self.runtime.start()
+        return self._start
 
-        return start
+    async def _start(self) -> None:
+        self.runtime.start()
 
     def stop(self, patience: float = math.inf) -> Program:
         return lambda: self.runtime.stop(deadline=self.run.now + patience)
@@ -354,6 +354,8 @@ class Driver:
                             raise self.new("Oops", f"{handling}~") from None
                         case "slowly":
                             await self._tidy_up(handling)
+                        case "at once":
+                            pass
                     raise
                 if not message.body.careful:
                     raise
@@ -433,15 +435,15 @@ class Driver:
         return CANCELLED if self.is_cancellation(exc) else f"raised {self._name_of(exc)}"
 
     def _name_of(self, exc: BaseException) -> str:
-        group = exc.__cause__
-        if isinstance(group, BaseExceptionGroup) and group.exceptions[0] is exc:
+        failures = _leaves(exc.__cause__)
+        if failures and failures[0] is exc:
             exc.__cause__ = None  # on asyncio the first of them is raised as itself
-            return ", ".join(map(self._name_of, group.exceptions))
+            return ", ".join(map(self._name_of, failures))
         for name, known in self._raised.items():
             if known is exc:
                 return name
-        if isinstance(exc, BaseExceptionGroup):
-            return ", ".join(map(self._name_of, exc.exceptions))
+        if leaves := _leaves(exc):
+            return ", ".join(map(self._name_of, leaves))
         # A subscription that is not there is both, for programs of either kind.
         is_both = isinstance(exc, LookupError) and isinstance(exc, ValueError)
         return "LookupError" if is_both else type(exc).__name__
@@ -528,3 +530,10 @@ class Meddler(DefaultInterventionHandler):
 
 def _named(value: Any) -> str:
     return value.name if isinstance(value, Message) else str(value)
+
+
+def _leaves(exc: BaseException | None) -> tuple[BaseException, ...]:
+    """Give what is in an exception group, if it is one."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", exc).exceptions

@@ -37,7 +37,7 @@ class Envelope:
 
     submitted: str | None = None  # what came of its submission
     linked: int = 0  # its place among those that a token would cancel
-    stream: list[Envelope] = attrs.Factory(list)  # whose turns come one after the other
+    stream: list[Envelope] = attrs.Factory(list["Envelope"])  # whose turns come one after the other
     at_work: bool = False  # with an intervention handler, a factory or its handler
     held: bool = False  # it had to wait since its turn, and lets others pass
     lost: bool = False  # it is one of a publication, and its agent type was unknown
@@ -80,11 +80,13 @@ class Agent:
     alive: bool = False
     tries: int = 0  # calls of the factory
     maker: Envelope | Visit | None = None
-    visits: list[Visit] = attrs.Factory(list)
-    line: list[Envelope | Wish] = attrs.Factory(list)  # that wait for it, in order of their turns
-    running: list[Envelope] = attrs.Factory(list)
+    visits: list[Visit] = attrs.Factory(list["Visit"])
+    line: list[Envelope | Wish] = attrs.Factory(
+        list["Envelope | Wish"]
+    )  # that wait for it, in order of their turns
+    running: list[Envelope] = attrs.Factory(list["Envelope"])
     closing: bool = False
     used: bool = False  # since it was last closed
-    notes: list[str] = attrs.Factory(list)  # its state: the messages that it has begun
+    notes: list[str] = attrs.Factory(list[str])  # its state: the messages that it has begun
     quiet_since: float = 0.0  # it has handled nothing
     free_since: float = 0.0  # nothing was on its way to it either

@@ -11,7 +11,9 @@ everything can rest. So the model leaves open what the runtime leaves open, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import attrs
 
 from ._acts import Seen
 
@@ -30,7 +32,8 @@ def _always() -> bool:
 
 
 # [step]
-class Step(NamedTuple):
+@attrs.define
+class Step:
     """Where something waits.
 
     Attributes:
@@ -46,7 +49,8 @@ class Step(NamedTuple):
     must: Callable[[], bool] = _always
 
 
-class Late(NamedTuple):
+@attrs.define
+class Late:
     """The outcome of a call that is not certain before it returns.
 
     Attributes:

@@ -254,7 +254,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         Raises:
             Disagreement: The model does not agree with what was seen.
         """
-        name = name or self._new_name("c")
+        name = name or self._next_name("c")
         if operation in CHANGES:
             self.next_change = self.number + 10
         if patience < math.inf:
@@ -301,7 +301,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     def note(self, seen: Seen) -> None:
         """Called with all that is seen. Override it to count what was met."""
 
-    def _new_name(self, letter: str) -> str:
+    def _next_name(self, letter: str) -> str:
         self.number += 1
         return f"{letter}{self.number}"
 
@@ -329,8 +329,11 @@ class RuntimeMachine(RuleBasedStateMachine):
     def _may_cut(self) -> bool:
         """Whether a state may be saved or loaded."""
         model = self.model
-        # Race: with other cuts, with agents that are made or let go of meanwhile, with `close`.
+        # Race: with other cuts, with agents that are made or let go of meanwhile, with `close`, and
+        # with the end of the block.
         if model.cuts or model.has_wishes() or self._has_visits() or self._is_closing():
+            return False
+        if model.block == "leaving":
             return False
         # Fault: it hangs if a handler that began by hand, or before a stop, waits for a request.
         return model.started or not model.has_anything_begun()
@@ -513,7 +516,21 @@ class RuntimeMachine(RuleBasedStateMachine):
         """Cancel a token. What is sent with it then is refused, until it is replaced."""
         self.tell_both("cancel_token", self.tokens[token])
         if is_replaced:
-            self.tokens[token] = self._new_name("t")
+            self.tokens[token] = self._next_name("t")
+
+    @rule(body=bodies, to=agents, token=tokens)
+    def send_and_cancel_token(self, body: Body, to: AgentId, token: int) -> None:
+        """Send a message with a token, and cancel that."""
+        self.send_with_token(body, to, token)
+        self.cancel_token(token, True)
+
+    @rule(to=agents)
+    def send_before_and_after_quiet(self, to: AgentId) -> None:
+        """Send to an agent, let nothing happen for as long as any may be idle, and send again."""
+        self.send(Body(), to)
+        self.let_all_go_on()
+        self.advance(4.0)
+        self.send(Body(), to)
 
     # --- registrations
 
@@ -551,7 +568,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     @rule(body=bodies, topic=topics, how=st.sampled_from(["type", "prefix"]), type=types)
     def publish_around_subscribe(self, body: Body, topic: TopicId, how: str, type: str) -> None:
         """Publish to one topic before there is a subscription, while there is, and behind it."""
-        id = self._new_name("s")
+        id = self._next_name("s")
         self.publish(body, topic)
         self._subscribe(id, how, topic.type, type)
         self.publish(body, topic)
@@ -583,7 +600,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     @rule(patience=seconds)
     def stop_with_deadline(self, patience: float) -> None:
         """Stop, and cancel what still runs after so many seconds."""
-        name = self._new_name("c")
+        name = self._next_name("c")
         self.do("stop", patience + part_of_a_second(name), name=name)
 
     @precondition(_is_time_for_a_change)
@@ -603,7 +620,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     @rule()
     def close(self) -> None:
         """Stop if need be, and close all agents."""
-        self.do("close_runtime", name=self._new_name("close"))
+        self.do("close_runtime", name=self._next_name("close"))
 
     @rule(patience=seconds)
     def process_next(self, patience: float) -> None:
@@ -642,7 +659,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     def deactivate(self, id: AgentId) -> None:
         """Let go of an agent."""
         if self._may_deactivate(id):
-            self.do("deactivate", id, name=self._new_name("farewell"))
+            self.do("deactivate", id, name=self._next_name("farewell"))
 
     @precondition(lambda self: not self.model.cuts and self.model.block != "leaving")
     @rule(id=agents, patience=seconds)

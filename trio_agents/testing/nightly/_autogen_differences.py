@@ -6,6 +6,7 @@ the list in `docs/autogen.md`, under the same names.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import re
 from collections import Counter
@@ -198,6 +199,9 @@ DIFFERENCES: Final[dict[str, Difference]] = {
 }
 
 
+LOST: Final = one_recipient_that_cannot_be_made_is_no_matter_to_others.__name__.replace("_", " ")
+
+
 @attrs.define
 class Comparison:
     """What a comparison has found.
@@ -221,14 +225,22 @@ def compare(program: SequentialProgram) -> Comparison:
     From there on it is not run any further: an AutoGen runtime whose queue was shut down may never
     give its thread back.
     """
+    with silence():
+        found = _run_on_both(program)
+        if LOST in found.differences:
+            # AutoGen forgets coroutines then. Python warns of each when it finds it: not later on.
+            gc.collect()
+    return found
+
+
+def _run_on_both(program: SequentialProgram) -> Comparison:
     theirs = SequentialRun(program, importlib.import_module("autogen_core"))
     ours = SequentialRun(program, importlib.import_module("trio_agents.asyncio"))
-    with silence():
-        try:
-            return _compare(program, theirs, ours)
-        finally:
-            theirs.close()
-            ours.close()
+    try:
+        return _compare(program, theirs, ours)
+    finally:
+        theirs.close()
+        ours.close()
 
 
 def _compare(program: SequentialProgram, theirs: SequentialRun, ours: SequentialRun) -> Comparison:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Final
@@ -85,7 +85,7 @@ class _ForgivingRun(AsyncioHeldRun):
 
 
 @contextmanager
-def silence() -> Iterator[None]:
+def silence() -> Generator[None, None, None]:
     """Have neither library log failures of publications with their tracebacks, or warn.
 
     Both warn of what their programs leave behind; here these break off where the two part.
@@ -249,7 +249,7 @@ def _puppet_of(peer: _Peer) -> Any:
 
     class Puppet(peer.core.BaseAgent):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
-            super().__init__("does what it is told")
+            super().__init__("does what it is told")  # pyright: ignore[reportUnknownMemberType]
             self.notes: list[str] = []
 
         async def on_message_impl(self, message: Message, ctx: Any) -> Message:

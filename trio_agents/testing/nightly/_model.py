@@ -58,7 +58,12 @@ def try_programs(seed: int, loop: LoopName, *, programs: int = PROGRAMS, watch: 
         phases=[hypothesis.Phase.generate],
         database=None,
         deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.data_too_large,
+            hypothesis.HealthCheck.filter_too_much,
+            hypothesis.HealthCheck.large_base_example,
+        ],
     )
     machine: Any = hypothesis.seed(seed)(CountingMachine)
     run_state_machine_as_test(machine, settings=settings)
