@@ -100,8 +100,10 @@ def check_request(
 
 
 def _has_picture(message: LLMMessage) -> bool:
-    return isinstance(message, UserMessage) and any(
-        not isinstance(part, str) for part in message.content
+    return (
+        isinstance(message, UserMessage)
+        and not isinstance(message.content, str)
+        and any(not isinstance(part, str) for part in message.content)
     )
 
 
