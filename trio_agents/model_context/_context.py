@@ -34,7 +34,7 @@ class ChatCompletionContextState(BaseModel):
 class ChatCompletionContext(ComponentBase[BaseModel], ABC):
     """Keeps a conversation, and gives the part of it that a model is to see.
 
-    A context of your own says in `get_messages` which part that is; ``self._messages`` is the whole.
+    A context of your own says in `get_messages` which part that is, out of ``self._messages``.
     System messages that hold for every request are better put before the view than into it.
 
     Args:
