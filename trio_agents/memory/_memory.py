@@ -9,12 +9,17 @@ MIME type says so.
 from __future__ import annotations
 
 import base64
-import binascii
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import Any, cast
+from typing import Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, field_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ValidatorFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from .._components._component import ComponentBase
 from .._components._image import Image
@@ -53,20 +58,20 @@ class MemoryContent(BaseModel):
     mime_type: MemoryMimeType | str
     metadata: dict[str, Any] | None = None
 
-    model_config = ConfigDict(arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
+    @field_validator("content", mode="wrap")
     @classmethod
-    def _restore(cls, data: Any) -> Any:
+    def _keep_dictionaries(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """Leave dictionaries to `_restore`: pydantic would see a picture in some of them."""
+        if isinstance(value, dict) and all(isinstance(key, str) for key in cast("Any", value)):
+            return cast("dict[str, Any]", value)
+        return handler(value)
+
+    @model_validator(mode="after")
+    def _restore(self) -> Self:
         """Make bytes and pictures of what JSON has of them."""
-        if not isinstance(data, dict):
-            return data
-        fields = cast("dict[str, Any]", data)
-        content = fields.get("content")
-        if isinstance(content, dict):
-            restored = _restored(cast("dict[str, Any]", content), fields.get("mime_type"))
-            return {**fields, "content": restored}
-        return fields
+        if isinstance(self.content, dict):
+            self.content = _restored(self.content, self.mime_type)
+        return self
 
     @field_serializer("content")
     def _write_content(self, content: str | bytes | dict[str, Any] | Image) -> Any:
@@ -79,15 +84,16 @@ class MemoryContent(BaseModel):
         return mime_type.value if isinstance(mime_type, MemoryMimeType) else mime_type
 
 
-def _restored(content: dict[str, Any], mime_type: object) -> Any:
+def _restored(
+    content: dict[str, Any], mime_type: MemoryMimeType | str
+) -> bytes | dict[str, Any] | Image:
     kind = mime_type.value if isinstance(mime_type, MemoryMimeType) else mime_type
     if content.keys() == {"base64"} and isinstance(content["base64"], str):
         try:
             return base64.b64decode(content["base64"], validate=True)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ValueError(f"content is no base64: {error}") from None
-    is_picture = isinstance(kind, str) and kind.startswith("image/")
-    if is_picture and content.keys() == {"data"} and isinstance(content["data"], str):
+    if content.keys() == {"data"} and kind.startswith("image/"):
         return Image.from_base64(content["data"])
     return content
 

@@ -97,10 +97,13 @@ def torn(view: Sequence[LLMMessage], history: Sequence[LLMMessage]) -> list[str]
             if not any(result.call_id in asked for result in message.content):
                 found.append(f"results {[result.call_id for result in message.content]}")
         elif isinstance(message, AssistantMessage) and not isinstance(message.content, str):
-            asked |= {call.id for call in message.content}
-            for call in message.content:
-                if answered(message, call.id, history) and not answered(message, call.id, view):
-                    found.append(f"call {call.id}")
+            ids = [call.id for call in message.content]
+            asked |= set(ids)
+            found += [
+                f"call {i}"
+                for i in ids
+                if answered(message, i, history) and not answered(message, i, view)
+            ]
     return found
 
 
@@ -108,12 +111,13 @@ def answered(message: LLMMessage, call_id: str, messages: Sequence[LLMMessage]) 
     """Tell whether results of *message* follow it, before another call has the id."""
     index = next(i for i, other in enumerate(messages) if other is message)
     for other in messages[index + 1 :]:
-        if isinstance(other, AssistantMessage) and not isinstance(other.content, str):
-            if any(call.id == call_id for call in other.content):
+        match other:
+            case AssistantMessage(content=[*calls]) if any(c.id == call_id for c in calls):
                 return False
-        if isinstance(other, FunctionExecutionResultMessage):
-            if other.content[0].call_id == call_id:
+            case FunctionExecutionResultMessage() if other.content[0].call_id == call_id:
                 return True
+            case _:
+                pass
     return False
 
 
@@ -167,9 +171,7 @@ def test_a_buffer_is_never_exceeded(size: int, history: list[LLMMessage]) -> Non
 
 @given(st.integers(1, 4), st.integers(1, 4), ANY)
 @settings(deadline=None)
-def test_head_and_tail_are_never_exceeded(
-    head: int, tail: int, history: list[LLMMessage]
-) -> None:
+def test_head_and_tail_are_never_exceeded(head: int, tail: int, history: list[LLMMessage]) -> None:
     view = view_of(HeadAndTailChatCompletionContext(head, tail), history)
     shown = without_note(view)
     assert len(shown) <= head + tail
@@ -180,9 +182,7 @@ def test_head_and_tail_are_never_exceeded(
 
 @given(st.integers(1, 12), ANY)
 @settings(deadline=None)
-def test_a_token_limit_is_never_exceeded_and_used_up(
-    limit: int, history: list[LLMMessage]
-) -> None:
+def test_a_token_limit_is_never_exceeded_and_used_up(limit: int, history: list[LLMMessage]) -> None:
     context = TokenLimitedChatCompletionContext(CLIENT, token_limit=limit)
     view = view_of(context, history)
     assert CLIENT.count_tokens(view) <= limit
@@ -255,9 +255,21 @@ def test_ids_that_are_used_again_belong_to_the_last_calls() -> None:
 
 
 def test_head_and_tail_tear_nothing_apart_at_either_edge() -> None:
-    history = [user("1"), calls("1"), results("1"), user("3"), calls("1"), results("1"), answer("z")]
+    history = [
+        user("1"),
+        calls("1"),
+        results("1"),
+        user("3"),
+        calls("1"),
+        results("1"),
+        answer("z"),
+    ]
     note = UserMessage(content="Skipped 5 messages.", source="System")
-    assert view_of(HeadAndTailChatCompletionContext(2, 2), history) == [user("1"), note, answer("z")]
+    assert view_of(HeadAndTailChatCompletionContext(2, 2), history) == [
+        user("1"),
+        note,
+        answer("z"),
+    ]
 
 
 def test_head_and_tail_put_nothing_between_calls_and_results() -> None:
@@ -374,9 +386,7 @@ async def test_autogens_state_loads_and_it_loads_ours() -> None:
 
 @given(st.lists(st.builds(user, st.text())), st.integers(1, 5), st.integers(1, 5))
 @settings(deadline=None)
-def test_views_of_plain_text_are_autogens(
-    history: list[LLMMessage], head: int, tail: int
-) -> None:
+def test_views_of_plain_text_are_autogens(history: list[LLMMessage], head: int, tail: int) -> None:
     same = TypeAdapter[Any](list[their_models.LLMMessage]).validate_python(
         [message.model_dump() for message in history]
     )

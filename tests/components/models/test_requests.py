@@ -87,10 +87,10 @@ def test_a_message_of_another_library_is_refused() -> None:
     import autogen_core.models
 
     stranger: Any = autogen_core.models.UserMessage(content="x", source="user")
-    with pytest.raises(TypeError, match="of trio_agents.models, not autogen_core.models"):
+    with pytest.raises(TypeError, match=r"of trio_agents\.models, not autogen_core\.models"):
         check_request(ABLE, [stranger])
     text: Any = "hello"
-    with pytest.raises(TypeError, match="not builtins.str"):
+    with pytest.raises(TypeError, match=r"not builtins\.str"):
         check_request(ABLE, text)
 
 

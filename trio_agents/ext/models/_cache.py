@@ -249,8 +249,8 @@ class ChatCompletionCache(ChatCompletionClient, Component[ChatCompletionCacheCon
         store = self.store
         return ChatCompletionCacheConfig(
             client=self.client.dump_component(),
-            # An own dictionary is as good as another one, and AutoGen would not know ours.
-            store=None if isinstance(store, InMemoryStore) else store.dump_component(),
+            # One dictionary is as good as another, and AutoGen would not know ours.
+            store=None if type(store) is InMemoryStore else store.dump_component(),
         )
 
     @classmethod
