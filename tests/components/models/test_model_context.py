@@ -144,7 +144,7 @@ def without_note(view: list[LLMMessage]) -> list[LLMMessage]:
 
 # MX-01 MX-03
 @given(CONTEXTS, ANY)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_view_is_a_part_of_the_conversation_in_its_order(
     context: ChatCompletionContext, history: list[LLMMessage]
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_view_is_a_part_of_the_conversation_in_its_order(
 
 # MX-03
 @given(CONTEXTS, ANY)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_no_view_tears_calls_from_their_results(
     context: ChatCompletionContext, history: list[LLMMessage]
 ) -> None:

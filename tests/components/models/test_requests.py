@@ -99,6 +99,31 @@ def test_tools_become_schemas_in_their_order() -> None:
     assert tool_schemas([TOOL, {"name": "listen"}]) == [TOOL, {"name": "listen"}]
 
 
+class Listen:
+    """A tool, as far as a request looks at one."""
+
+    name = "listen"
+    description = "listens"
+    args_type = return_type = state_type = return_value_as_string = print
+    run_json = save_state_json = load_state_json = print
+
+    @property
+    def schema(self) -> ToolSchema:
+        return {"name": "listen", "description": "listens"}
+
+
+def test_an_object_that_is_a_tool_is_told_by_its_schema() -> None:
+    listen: Any = Listen()
+    assert tool_schemas([listen, TOOL]) == [Listen().schema, TOOL]
+
+
+def test_a_tool_that_must_be_called_must_be_given() -> None:
+    listen: Any = Listen()
+    check_request(ABLE, [HELLO], tools=[TOOL, listen], tool_choice=listen)
+    with pytest.raises(ValueError, match=r"is the tool 'listen', but the tools are \['look'\]"):
+        check_request(ABLE, [HELLO], tools=[TOOL], tool_choice=listen)
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two tools are called 'look'"):
         check_request(ABLE, [HELLO], tools=[TOOL, TOOL])
