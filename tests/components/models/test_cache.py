@@ -141,6 +141,10 @@ class OtherAnswer(BaseModel):
     number: int
 
 
+class SameFields(BaseModel):
+    text: str
+
+
 def picture(color: str) -> UserMessage:
     return UserMessage(content=["see", Image.from_pil(pil.new("RGB", (2, 2), color))], source="u")
 
@@ -165,6 +169,8 @@ REQUESTS: list[dict[str, Any]] = [
     {"messages": [HELLO], "extra_create_args": {"seed": 1}},
     {"messages": [HELLO], "extra_create_args": {"seed": "1"}},
     {"messages": [HELLO], "extra_create_args": {"seed": True}},
+    {"messages": [HELLO], "extra_create_args": {"prediction": Answer(text="a")}},
+    {"messages": [HELLO], "extra_create_args": {"prediction": SameFields(text="a")}},
     {"messages": [HELLO], "extra_create_args": {"response_format": Answer}},
     {"messages": [HELLO], "extra_create_args": {"response_format": OtherAnswer}},
 ]

@@ -225,6 +225,16 @@ def test_a_view_is_a_list_of_its_own() -> None:
     assert now(context.get_messages()) == [user("a")]
 
 
+def test_what_is_added_does_not_change_the_initial_messages() -> None:
+    given_ = [user("a")]
+    context = BufferedChatCompletionContext(5, given_)
+    now(context.add_message(user("b")))
+    given_.append(user("c"))
+    assert now(context.get_messages()) == [user("a"), user("b")]
+    initial = context.dump_component().config["initial_messages"]
+    assert [message["content"] for message in initial] == ["a"]
+
+
 def test_a_state_that_is_none_is_refused_and_changes_nothing() -> None:
     context = UnboundedChatCompletionContext([user("a")])
     with pytest.raises(ValidationError):
@@ -320,6 +330,8 @@ def test_without_a_limit_the_client_says_how_much_room_there_is() -> None:
     context = TokenLimitedChatCompletionContext(CLIENT)
     view = view_of(context, [user("a " * 6000), user("b " * 6000)])
     assert view == [user("b " * 6000)]
+    full = TokenLimitedChatCompletionContext(CLIENT, initial_messages=[user("a " * 10_000)])
+    assert len(now(full.get_messages())) == 1
 
 
 def test_a_long_conversation_is_counted_a_few_times_only() -> None:
