@@ -39,7 +39,7 @@ def exchanges(messages: Sequence[LLMMessage]) -> list[list[int]]:
 
 
 def whole(messages: Sequence[LLMMessage], kept: Collection[int]) -> list[LLMMessage]:
-    """Return those messages of which *kept* has the indices, but no part of an exchange.
+    """Return the messages of which *kept* has the indices; of an exchange all, or nothing.
 
     Args:
         messages: the whole conversation.
