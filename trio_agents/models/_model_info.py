@@ -121,6 +121,8 @@ def validate_model_info(model_info: Mapping[str, Any]) -> None:
             f"have structured_output"
         )
     for name, value in model_info.items():
+        if name not in ModelInfo.__annotations__:
+            continue  # a description that is newer than this
         kind = str if name == "family" else bool
         if not (isinstance(value, kind) or (name == "multiple_system_messages" and value is None)):
             raise ValueError(
