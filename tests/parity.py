@@ -24,9 +24,10 @@ SHOWN: Final = 3  # tests per row on the page
 
 GROUP: Final = re.compile(r"\[([A-Z]+)\] (.+)")
 ROW: Final = re.compile(r"([A-Z]+)-\d\d (.+)")
-ID: Final = re.compile(
-    r"\b(?:CON|ID|AG|RG|CL|AP|CX|RT|ST|SUB|MSG|CT|IV|EX|TEL|LOG|PKG|ASY)-\d\d\b(?!-)"
-)
+GROUPS: Final = (
+    "CON ID AG RG CL AP CX RT ST SUB MSG CT IV EX TEL LOG PKG ASY CMP CS IMG TL TA WB MC MX CE"
+).split()
+ID: Final = re.compile(rf"\b(?:{'|'.join(GROUPS)})-\d\d\b(?!-)")
 
 HEAD: Final = """\
 <!-- Written by `python tests/parity.py`. Do not edit: name the row in a comment above a test. -->
