@@ -40,9 +40,9 @@ def _sparse(value: Any, dumped: Any) -> Any:
                 for name, item in dumped.items()
                 if not (item is None and defaults.get(name, ...) is None)
             }
-    elif any(is_a(value, cls) and is_a(dumped, cls) for cls in (list, tuple)):
-        if len(value) == len(dumped):  # a serializer of the schema's own may do as it likes
-            return type(dumped)(_sparse(*pair) for pair in zip(value, dumped, strict=True))
+    are_sequences = any(is_a(value, cls) and is_a(dumped, cls) for cls in (list, tuple))
+    if are_sequences and len(value) == len(dumped):  # or a serializer of the schema's own was here
+        return type(dumped)(_sparse(*pair) for pair in zip(value, dumped, strict=True))
     return dumped
 
 
