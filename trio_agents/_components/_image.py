@@ -143,7 +143,8 @@ class Image:
     ) -> core_schema.CoreSchema:
         """Say how pydantic reads and writes a picture."""
         data = core_schema.typed_dict_schema(
-            {"data": core_schema.typed_dict_field(core_schema.str_schema())}
+            {"data": core_schema.typed_dict_field(core_schema.str_schema())},
+            extra_behavior="forbid",
         )
         from_data = core_schema.no_info_after_validator_function(
             lambda value: cls.from_base64(value["data"]), data
