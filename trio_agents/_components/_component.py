@@ -195,7 +195,7 @@ class ComponentLoader:
                 _check(found, description, wanted)
                 made = _make(found, description)
             except Exception as error:
-                error.add_note(f"while the component {description.provider[:60]!r} was loaded")
+                error.add_note(f"while the component {description.provider[:256]!r} was loaded")
                 raise
             # The class could not say, being a protocol with attributes; or it makes other things.
             if not (wanted is ComponentLoader or isinstance(made, wanted)):
@@ -210,7 +210,7 @@ def _one_more_nested(provider: str) -> Generator[None]:
     above = _nested.get()
     if above >= _MAX_NESTED:
         raise ComponentError(
-            f"{provider[:60]!r}: more than {_MAX_NESTED} components are inside of one another"
+            f"{provider[:256]}: more than {_MAX_NESTED} components are inside of one another"
         )
     token = _nested.set(above + 1)
     try:

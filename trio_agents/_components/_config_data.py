@@ -85,7 +85,7 @@ def _reasons(error: ValidationError, masked: Callable[[str], str]) -> str:
     """Say what is wrong, and where."""
     reasons = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [
-        f"{'.'.join(masked(str(part))[:40] for part in reason['loc']) or 'it'}: "
+        f"{'.'.join(str(part)[:40] for part in reason['loc']) or 'it'}: "
         f"{masked(reason['msg'])[:400]}"
         for reason in reasons[:_REASONS_SHOWN]
     ]
