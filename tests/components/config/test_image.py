@@ -211,6 +211,25 @@ def test_what_is_no_picture_is_an_error_that_quotes_nothing(content: bytes) -> N
     assert caught.value.__context__ is None
 
 
+def test_a_picture_that_would_start_a_program_is_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugin: Any = pytest.importorskip("PIL.EpsImagePlugin")
+    started: list[object] = []
+
+    def ghostscript(*arguments: object, **options: object) -> Any:
+        started.append(arguments)
+        return PIL_Image.new("RGB", (2, 2)).im
+
+    monkeypatch.setattr(plugin, "Ghostscript", ghostscript)
+    content = file_of(RED.image, "EPS")
+    PIL_Image.open(io.BytesIO(content)).load()
+    assert len(started) == 1  # by PIL itself
+    with pytest.raises(ValueError, match="is no PNG"):
+        Image.from_base64(base64.b64encode(content).decode())
+    assert len(started) == 1
+
+
 @pytest.mark.parametrize("text", ["?", "AAA", "é", "\ud800"])
 def test_what_is_no_base64_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="an image must be base64"):

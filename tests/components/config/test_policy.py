@@ -225,6 +225,25 @@ def test_what_a_module_has_imported_from_elsewhere_is_refused(
         load(f"my_app.{attribute}", ComponentPolicy(namespaces=["my_app"]))
 
 
+def test_a_namespace_is_a_module_and_no_class(install: Callable[..., None]) -> None:
+    install(my_app=component("Tool", "Tool.Inner = type('Inner', (Tool,), {})"))
+    with pytest.raises(ComponentError, match=r"there is no my_app\.Tool\.Inner"):
+        load("my_app.Tool.Inner", ComponentPolicy(namespaces=["my_app.Tool"]))
+
+
+def test_only_classes_are_asked_for_what_is_inside_of_them(install: Callable[..., None]) -> None:
+    lazy = """
+        class Lazy:
+            def __getattr__(self, name):
+                raise SystemExit(f"{name} was asked for")
+
+        lazy = Lazy()
+    """
+    install(my_app=component("Tool", lazy))
+    with pytest.raises(ComponentError, match="is no class"):
+        load("my_app.lazy.Tool", ComponentPolicy(namespaces=["my_app"]))
+
+
 def test_a_class_from_another_module_of_a_namespace_is_loaded(
     install: Callable[..., None],
 ) -> None:

@@ -85,6 +85,8 @@ class Secrets(BaseModel):
     def check_text(cls, text: str, info: Any) -> str:
         if text == "fail":
             raise ValueError(f"key was {info.data['key'].get_secret_value()}")
+        if text == "fail with a repr":
+            raise ValueError(f"key was {info.data['key'].get_secret_value()!r}")
         return text
 
 
@@ -248,6 +250,7 @@ BAD: dict[str, dict[str, Any]] = {
     "of a wrong type beside it": {"key": CANARY, "auth": {"kind": CANARY, "token": CANARY}},
     "too short": {"key": CANARY, "annotated": "x"},
     "a validator that quotes it": {"key": CANARY, "text": "fail"},
+    "a validator that quotes its repr": {"key": CANARY, "text": "fail with a repr"},
     "inside of a list": {"key": "x", "many": [CANARY, 5]},
     "inside of a dictionary": {"key": "x", "headers": {"a": CANARY, "b": 5}},
     "inside of a model": {"key": "x", "auth": {"kind": "basic", "password": CANARY}},
