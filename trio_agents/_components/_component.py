@@ -91,7 +91,7 @@ class ComponentToConfig(Generic[ToConfigT]):
     component_type: ClassVar[ComponentType]
     #: The version of the configuration, to be raised when its schema changes incompatibly.
     component_version: ClassVar[int] = 1
-    #: The provider to dump, where it is not the module and name of the class.
+    #: The provider to dump, where it is not the module and name of the class. Not inherited.
     component_provider_override: ClassVar[str | None] = None
     #: What the component is for; None for its docstring.
     component_description: ClassVar[str | None] = None

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trio_agents import CacheStore, ComponentLoader, InMemoryStore, is_component_class
+from trio_agents._components._extras import import_extra
 from trio_agents.models import CreateResult, RequestUsage
 
 diskcache: Any = pytest.importorskip("diskcache")
@@ -426,6 +427,15 @@ def test_without_its_library_a_store_says_what_to_install(
     model = {"provider": provider, "config": {"directory": str(tmp_path)}}
     with pytest.raises(ImportError, match=rf"pip install 'trio-agents\[{library}\]'"):
         ComponentLoader.load_component(model)
+
+
+def test_a_library_that_lacks_something_itself_says_what(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "incomplete.py").write_text("import no_such_module_at_all")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
+        import_extra("incomplete", "x", purpose="tests")
 
 
 def test_the_modules_import_no_library() -> None:

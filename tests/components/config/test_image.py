@@ -357,7 +357,7 @@ def round_trip(message: Any) -> Any:
     return serializer.deserialize(payload)
 
 
-# IMG-10 MSG-05
+# IMG-10
 @pytest.mark.parametrize(
     "message",
     [

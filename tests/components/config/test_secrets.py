@@ -257,6 +257,7 @@ BAD: dict[str, dict[str, Any]] = {
     "an object in place of a string": {"key": {"value": CANARY}},
     "a list in place of a string": {"key": [CANARY]},
     "where it does not belong": {"key": "x", "texts": CANARY},
+    "as bytes": {"key": CANARY.encode(), "text": "fail"},
     "as an object": {"key": SecretStr(CANARY), "text": "fail"},
 }
 

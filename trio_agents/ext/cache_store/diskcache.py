@@ -109,11 +109,6 @@ def _text_disk() -> Any:
                 raise OSError("this entry is no text")  # to diskcache: it is gone
             return base.fetch(self, mode, filename, value, read)
 
-        def get(self, key: Any, raw: bool) -> Any:
-            if not raw:
-                raise OSError("this key is no text")
-            return base.get(self, key, raw)
-
     return TextDisk
 
 
