@@ -16,8 +16,7 @@ import pytest
 
 PACKAGE: Final = Path(__file__).parent.parent / "trio_agents"
 
-# What a program written for AutoGen Core imports, module by module. Left out until its component
-# exists: Component and its kin, CacheStore, InMemoryStore, Image.
+# What a program written for AutoGen Core imports, module by module.
 PORTED: Final = {
     "trio_agents": [
         "Agent",
@@ -28,15 +27,26 @@ PORTED: Final = {
         "AgentRuntime",
         "AgentType",
         "BaseAgent",
+        "CacheStore",
         "CancellationToken",
         "ClosureAgent",
         "ClosureContext",
+        "Component",
+        "ComponentBase",
+        "ComponentFromConfig",
+        "ComponentLoader",
+        "ComponentModel",
+        "ComponentSchemaType",
+        "ComponentToConfig",
+        "ComponentType",
         "DefaultInterventionHandler",
         "DefaultSubscription",
         "DefaultTopicId",
         "DropMessage",
         "EVENT_LOGGER_NAME",
         "FunctionCall",
+        "Image",
+        "InMemoryStore",
         "InterventionHandler",
         "JSON_DATA_CONTENT_TYPE",
         "MessageContext",
@@ -55,6 +65,8 @@ PORTED: Final = {
         "UnknownPayload",
         "default_subscription",
         "event",
+        "is_component_class",
+        "is_component_instance",
         "message_handler",
         "rpc",
         "trace_create_agent_span",

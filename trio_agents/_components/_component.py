@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Self, TypeGuard, TypeVar, cast, overload
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import (
+    Any,
+    ClassVar,
+    Final,
+    Generic,
+    Self,
+    TypeGuard,
+    TypeVar,
+    cast,
+    get_origin,
+    overload,
+)
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from .._sansio._errors import ComponentError
 from .._sansio._facade import claim_names
 from ._component_model import SPECIFICATION_VERSION, ComponentModel, ComponentType
+from ._config_data import describe, dump_config, read_config
 from ._policy import ComponentPolicy, current_component_policy, use_component_policy
-from ._resolve import provider_of, resolve
-from ._secrets import without_masks
+from ._providers import provider_of
+from ._resolve import resolve
 
 __all__ = [
     "Component",
@@ -36,6 +50,10 @@ ConfigT = TypeVar("ConfigT", bound=BaseModel)
 FromConfigT = TypeVar("FromConfigT", bound=BaseModel, contravariant=True)
 ToConfigT = TypeVar("ToConfigT", bound=BaseModel, covariant=True)
 ExpectedT = TypeVar("ExpectedT")
+
+# A team of agents with their tools nests five deep or so.
+_MAX_NESTED: Final = 32
+_nested: Final = ContextVar("components_being_loaded", default=0)
 
 
 class ComponentFromConfig(Generic[FromConfigT]):
@@ -73,7 +91,7 @@ class ComponentToConfig(Generic[ToConfigT]):
     component_type: ClassVar[ComponentType]
     #: The version of the configuration, to be raised when its schema changes incompatibly.
     component_version: ClassVar[int] = 1
-    #: The provider to dump, where it is not the module and name of the class.
+    #: The provider to dump, where it is not the module and name of the class. Not inherited.
     component_provider_override: ClassVar[str | None] = None
     #: What the component is for; None for its docstring.
     component_description: ClassVar[str | None] = None
@@ -101,11 +119,13 @@ class ComponentToConfig(Generic[ToConfigT]):
         """
         cls = type(self)
         provider = provider_of(cls)
-        if "<locals>" in provider or "<lambda>" in provider:
+        if "<locals>" in provider:
             raise ComponentError(
                 f"{provider} is defined inside of a function, where nobody can import it: move the "
                 f"class to its module, or set component_provider_override"
             )
+        if not hasattr(cls, "component_type"):
+            raise ComponentError(f"{provider} has no component_type: it or its interface sets it")
         docstring = cls.__dict__.get("__doc__")
         return ComponentModel(
             provider=provider,
@@ -115,7 +135,7 @@ class ComponentToConfig(Generic[ToConfigT]):
             description=cls.component_description
             or (inspect.cleandoc(docstring).partition("\n\n")[0] if docstring else None),
             label=cls.component_label or cls.__name__,
-            config=self._to_config().model_dump(exclude_none=True),
+            config=dump_config(self._to_config()),
         )
 
 
@@ -166,38 +186,52 @@ class ComponentLoader:
             ComponentError: the description is none, the configuration does not fit the provider's
                 schema or version, or the component is not of the wanted kind.
         """
-        wanted = cls if expected is None else expected
-        description = _described(model)
+        wanted: Any = cls if expected is None else get_origin(expected) or expected
+        description = describe(model)
         holds = current_component_policy() if policy is None else policy
-        with use_component_policy(holds):
-            found = resolve(description.provider, holds, cls)
-            _check(found, description, wanted)
+        with use_component_policy(holds), _one_more_nested(description.provider):
             try:
+                found = resolve(description.provider, holds, cls)
+                _check(found, description, wanted)
                 made = _make(found, description)
             except Exception as error:
-                error.add_note(f"while the component {description.provider} was loaded")
+                error.add_note(f"while the component {description.provider[:256]!r} was loaded")
                 raise
+            # The class could not say, being a protocol with attributes; or it makes other things.
+            if not (wanted is ComponentLoader or isinstance(made, wanted)):
+                raise ComponentError(
+                    f"{description.provider} made a {type(made).__name__}, and no {wanted.__name__}"
+                )
             return cast("Self | ExpectedT", made)
 
 
-def _described(model: ComponentModel | Mapping[str, Any]) -> ComponentModel:
-    try:
-        return model if isinstance(model, ComponentModel) else ComponentModel(**model)
-    except ValidationError as error:
-        raise ComponentError(f"this describes no component: {_reasons(error)}") from None
-    except TypeError:
+@contextmanager
+def _one_more_nested(provider: str) -> Generator[None]:
+    above = _nested.get()
+    if above >= _MAX_NESTED:
         raise ComponentError(
-            f"expected a ComponentModel or a mapping of its fields, not {type(model).__name__}"
-        ) from None
+            f"{provider[:256]}: more than {_MAX_NESTED} components are inside of one another"
+        )
+    token = _nested.set(above + 1)
+    try:
+        yield
+    finally:
+        _nested.reset(token)
 
 
-def _check(found: Any, description: ComponentModel, wanted: type) -> None:
+def _check(found: Any, description: ComponentModel, wanted: Any) -> None:
     provider = description.provider
     if not _is_component(found):
-        raise ComponentError(f"{provider} is no component, but {found.__name__}")
-    if wanted is not ComponentLoader and not issubclass(found, wanted):
+        raise ComponentError(f"{provider} is no component, but {found.__name__}{_lacks(found)}")
+    if inspect.isabstract(found):
+        raise ComponentError(f"{provider} is abstract: it describes a kind of component")
+    try:
+        fits = wanted is ComponentLoader or issubclass(found, wanted)
+    except TypeError:  # a protocol with attributes, which only the instance has
+        fits = True
+    if not fits:
         raise ComponentError(f"{provider} is a {found.__name__}, and no {wanted.__name__}")
-    if description.version is not None and description.version > SPECIFICATION_VERSION:
+    if description.version not in (None, SPECIFICATION_VERSION):
         raise ComponentError(
             f"{provider}: described in version {description.version} of the specification, this "
             f"library knows {SPECIFICATION_VERSION}"
@@ -205,7 +239,7 @@ def _check(found: Any, description: ComponentModel, wanted: type) -> None:
     if description.component_type not in (None, found.component_type):
         raise ComponentError(
             f"{provider} is a component of type {found.component_type!r}, "
-            f"not {description.component_type!r}"
+            f"not {description.component_type[:60]!r}"
         )
 
 
@@ -216,30 +250,12 @@ def _make(found: type[Any], description: ComponentModel) -> object:
         raise ComponentError(
             f"{provider}: its configuration is of version {version}, and the class of {current}"
         )
-    if version is not None and version < current:
-        try:
+    try:
+        if version is not None and version < current:
             return found._from_config_past_version(description.config, version)
-        except NotImplementedError as error:
-            raise ComponentError(f"{provider}: {error}") from error
-    schema: type[BaseModel] = found.component_config_schema
-    try:
-        config = schema.model_validate(without_masks(schema, description.config))
-    except ValidationError as error:
-        # Without the error itself: it quotes the values, and among them may be secrets.
-        raise ComponentError(
-            f"{provider}: its configuration is not valid: {_reasons(error)}"
-        ) from None
-    try:
-        return found._from_config(config)
+        return found._from_config(read_config(found.component_config_schema, description))
     except NotImplementedError as error:
         raise ComponentError(f"{provider}: {error}") from error
-
-
-def _reasons(error: ValidationError) -> str:
-    reasons = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(
-        f"{'.'.join(map(str, reason['loc'])) or 'it'}: {reason['msg']}" for reason in reasons
-    )
 
 
 class ComponentSchemaType(Generic[ConfigT]):
@@ -257,10 +273,16 @@ class ComponentSchemaType(Generic[ConfigT]):
             TypeError: it lacks what `required_class_vars` asks for and is not abstract.
         """
         super().__init_subclass__(**kwargs)
+        schema = getattr(cls, "component_config_schema", None)
+        if schema is not None and not (isinstance(schema, type) and issubclass(schema, BaseModel)):
+            raise TypeError(
+                f"{cls.__qualname__}.component_config_schema must be a pydantic model, "
+                f"not {schema!r:.80}"
+            )
         if ABC in cls.__bases__ or cls.__dict__.get("__parameters__"):
             return  # still an interface
         missing = [name for name in cls.required_class_vars if not hasattr(cls, name)]
-        if missing and cls.__name__ != "Component":
+        if missing:
             raise TypeError(
                 f"{cls.__qualname__} is a component and has to define {' and '.join(missing)} "
                 f"(or to derive from ABC directly, if it is an interface)"
@@ -301,6 +323,13 @@ def _is_component(cls: type) -> bool:
         and all(issubclass(cls, part) for part in _PARTS)
         and all(hasattr(cls, name) for name in ComponentSchemaType.required_class_vars)
     )
+
+
+def _lacks(cls: type[Any]) -> str:
+    required = ComponentSchemaType.required_class_vars
+    missing = [part.__name__ for part in _PARTS if not issubclass(cls, part)]
+    missing += [name for name in required if not hasattr(cast("Any", cls), name)]
+    return f", which lacks {', '.join(missing)}" if len(missing) < len(_PARTS) else ""
 
 
 def is_component_instance(obj: object) -> TypeGuard[Component[BaseModel]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from .._sansio._facade import claim_names
 
@@ -24,7 +24,7 @@ class ComponentModel(BaseModel):
 
     It is a blueprint and holds no state: any number of equal instances can be made from one. As
     JSON it goes into files. Secrets in ``config`` are then written as asterisks, and read as if
-    they were not there.
+    they were not there. A repr leaves ``config`` out.
 
     Attributes:
         provider: The class, as its public dotted path, or a name that stands for one. What may be
@@ -38,13 +38,16 @@ class ComponentModel(BaseModel):
         config: The configuration. The provider's schema judges it.
     """
 
+    # A config that was read from a file may hold anybody's secrets, as plain strings.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     provider: str
     component_type: ComponentType | None = None
     version: int | None = None
     component_version: int | None = None
     description: str | None = None
     label: str | None = None
-    config: dict[str, Any]
+    config: dict[str, Any] = Field(repr=False)
 
 
 claim_names("trio_agents", globals())

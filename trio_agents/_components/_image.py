@@ -18,12 +18,15 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from .._sansio._facade import claim_names
+from ._extras import import_extra
 
 if TYPE_CHECKING:
     from PIL import Image as PIL_Image
 
 __all__ = ["Image"]
 
+# Not all that PIL knows: what comes in a message must not start Ghostscript, say.
+_FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "ICO")
 _DATA_URI: Final = re.compile(r"data:image/[\w.+-]+;base64,(?P<data>[A-Za-z0-9+/=\s]*)", re.ASCII)
 
 
@@ -52,6 +55,10 @@ class Image:
 
     def __repr__(self) -> str:
         return f"<Image {self.image.width}x{self.image.height}>"
+
+    def _repr_png_(self) -> bytes:
+        """Show the picture in a notebook."""
+        return self._png()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Image):
@@ -83,10 +90,13 @@ class Image:
 
     @classmethod
     def from_base64(cls, base64_str: str) -> Image:
-        """Read a picture from the base64 of an image file of any kind that PIL knows.
+        """Read a picture from the base64 of a PNG, JPEG, GIF, WebP, BMP, TIFF, PPM or ICO file.
+
+        For other kinds, open the file with PIL and see `from_pil`.
 
         Raises:
-            ValueError: it is no base64, or no picture.
+            ValueError: it is no base64, no such picture, or one of more than PIL's
+                ``MAX_IMAGE_PIXELS``.
         """
         try:
             content = base64.b64decode("".join(base64_str.split()), validate=True)
@@ -100,16 +110,19 @@ class Image:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: it is no picture.
+            ValueError: as for `from_base64`.
         """
         with Path(file_path).open("rb") as file:
             return cls(_open(file, str(file_path)))
 
     def to_base64(self) -> str:
         """Return the picture as the base64 of a PNG."""
+        return base64.b64encode(self._png()).decode("ascii")
+
+    def _png(self) -> bytes:
         buffer = io.BytesIO()
         self.image.save(buffer, format="PNG")
-        return base64.b64encode(buffer.getvalue()).decode("ascii")
+        return buffer.getvalue()
 
     @property
     def data_uri(self) -> str:
@@ -130,7 +143,8 @@ class Image:
     ) -> core_schema.CoreSchema:
         """Say how pydantic reads and writes a picture."""
         data = core_schema.typed_dict_schema(
-            {"data": core_schema.typed_dict_field(core_schema.str_schema())}
+            {"data": core_schema.typed_dict_field(core_schema.str_schema())},
+            extra_behavior="forbid",
         )
         from_data = core_schema.no_info_after_validator_function(
             lambda value: cls.from_base64(value["data"]), data
@@ -158,23 +172,23 @@ class Image:
 
 
 def _pil() -> Any:
-    try:
-        from PIL import Image as pil_image
-    except ImportError as error:
-        raise ImportError(
-            "images need Pillow: pip install 'trio-agents[images]'", name=error.name
-        ) from error
-    return pil_image
+    return import_extra("PIL.Image", "images", purpose="images")
 
 
 def _open(file: Any, what: str) -> PIL_Image.Image:
+    pil = _pil()
     try:
-        image: PIL_Image.Image = _pil().open(file)
-        image.load()
+        image: PIL_Image.Image = pil.open(file, formats=_FORMATS)
+        # PIL itself refuses twice as many. Decoding is what takes the memory.
+        if pil.MAX_IMAGE_PIXELS is not None and image.width * image.height > pil.MAX_IMAGE_PIXELS:
+            problem = f"has more than {pil.MAX_IMAGE_PIXELS} pixels"
+        else:
+            image.load()
+            return image
     # PIL's plugins raise what they like: SyntaxError, struct.error, DecompressionBombError.
     except Exception as error:
-        raise ValueError(f"{what} is no picture that PIL knows ({type(error).__name__})") from None
-    return image
+        problem = f"is no {', '.join(_FORMATS)} that PIL can read ({type(error).__name__})"
+    raise ValueError(f"{what} {problem}")
 
 
 claim_names("trio_agents", globals())

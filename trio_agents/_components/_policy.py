@@ -12,7 +12,7 @@ its model client. Whatever `load_component` was given holds for all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Final, final
@@ -21,6 +21,7 @@ import attrs
 
 from .._sansio._errors import ComponentNotAllowed
 from .._sansio._facade import claim_names
+from ._providers import provider_of
 
 __all__ = [
     "ComponentPolicy",
@@ -35,8 +36,24 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
         raise TypeError(f"namespaces must be several strings, as in [{names!r}], not one")
     checked = tuple(names)
     for name in checked:
-        if not all(part.isidentifier() for part in name.split(".")):
+        if not isinstance(name, str):
+            raise TypeError(f"a namespace is a string, not {type(name).__name__}")
+        if not all(part.isascii() and part.isidentifier() for part in name.split(".")):
             raise ValueError(f"a namespace is the dotted path of a package or module, not {name!r}")
+    return checked
+
+
+def _classes(classes: Iterable[type]) -> tuple[type, ...]:
+    if isinstance(classes, type):
+        raise TypeError(f"classes must be several, as in [{classes.__name__}], not one")
+    checked = tuple(classes)
+    providers: dict[str, type] = {}
+    for cls in checked:
+        if not isinstance(cls, type):
+            raise TypeError(f"classes must be classes, not {type(cls).__name__}")
+        other = providers.setdefault(provider_of(cls), cls)
+        if other is not cls:
+            raise ValueError(f"two classes have the provider {provider_of(cls)}")
     return checked
 
 
@@ -45,28 +62,35 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 class ComponentPolicy:
     """What `load_component` may make, besides the library's own and announced components.
 
-    Packages announce theirs as entry points of the group ``trio_agents.components``: the name is
-    the provider, the value the class.
+    Packages announce theirs as entry points of the group ``trio_agents.components``. The value is
+    the class, which is then found by its path and by the name of the entry point.
 
     ```python
     ComponentPolicy(namespaces=["my_app.agents"], classes=[MyTool])
     ```
 
     Attributes:
-        classes: Classes that may be loaded by the provider they dump themselves with.
+        classes: Classes that may be loaded by the provider they dump themselves with. They come
+            first: one that calls itself like a component of the library's stands in for it.
         namespaces: Packages and modules of the application. A provider in one of them, or below,
-            is imported when it is asked for.
+            is imported when it is asked for; not so ``__main__`` and its like below.
         code: Whether a configuration may carry what is run as a program: the source text of a
             function, the command line of a server.
     """
 
-    classes: tuple[type, ...] = attrs.field(default=(), converter=tuple)
+    classes: tuple[type, ...] = attrs.field(default=(), converter=_classes)
     namespaces: tuple[str, ...] = attrs.field(default=(), converter=_names)
-    code: bool = False
+    # "no" would be true.
+    code: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
 
     def has_namespace_of(self, module: str) -> bool:
         """Whether *module* is one of the namespaces, or below one."""
-        return any(module == name or module.startswith(f"{name}.") for name in self.namespaces)
+        for name in self.namespaces:
+            below = module.removeprefix(name)
+            # Importing a package's __main__ runs its program.
+            if module.startswith(name) and below[:1] in ("", ".") and ".__" not in below:
+                return True
+        return False
 
 
 _SAFE: Final = ComponentPolicy()
@@ -82,7 +106,8 @@ def use_component_policy(policy: ComponentPolicy) -> AbstractContextManager[None
     """Let *policy* hold from here on, in this context and the tasks that are started from it.
 
     Called at the start of a program, it holds for the program. As ``with use_component_policy(p):``
-    it holds for the block.
+    it holds for the block. It goes along into the worker threads of trio, anyio and asyncio, but
+    not into a bare `threading.Thread`, where the safe default holds.
 
     Raises:
         TypeError: *policy* is none.
@@ -92,7 +117,7 @@ def use_component_policy(policy: ComponentPolicy) -> AbstractContextManager[None
     token = _current.set(policy)
 
     @contextmanager
-    def until_the_end_of_the_block() -> Iterator[None]:
+    def until_the_end_of_the_block() -> Generator[None]:
         try:
             yield
         finally:

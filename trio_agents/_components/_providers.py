@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALIASES", "OWN_PROVIDERS"]
+__all__ = ["ALIASES", "OWN_PROVIDERS", "provider_of"]
 
 # A provider's module is where users import it from: importing it imports no SDK.
 OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
@@ -64,3 +64,12 @@ def _aliases() -> dict[str, str]:
 
 
 ALIASES: Final[dict[str, str]] = _aliases()
+
+
+def provider_of(cls: type) -> str:
+    """Return the provider that *cls* dumps itself with.
+
+    An override is the class's own: inherited, it would be the name of another class.
+    """
+    override = cls.__dict__.get("component_provider_override")
+    return override if isinstance(override, str) else f"{cls.__module__}.{cls.__qualname__}"

@@ -14,15 +14,22 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 import attrs
 from cattrs import BaseConverter, gen
 
-from ._json import Fault, read_json, write_json
+from ._json import Fault, json_kind, read_json, write_json
 from ._json_fields import FieldSpec, InexpressibleHint
-from ._json_pydantic import dump_model, load_model
+from ._json_pydantic import (
+    adapter_of,
+    dump_adapted,
+    dump_model,
+    json_types,
+    load_adapted,
+    load_model,
+)
 from ._json_scalars import ALL_KINDS, Hook, is_exactly, mismatch, unexpected
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["class_hook", "fill_class_hook", "model_hook"]
+__all__ = ["adapted_hook", "class_hook", "fill_class_hook", "model_hook"]
 
 _OBJECT: Final = frozenset({"object"})
 
@@ -164,3 +171,29 @@ def model_hook(cls: type[BaseModel]) -> Hook:
         return load_model(cls, write_json(tree))
 
     return Hook(cls.__name__, _OBJECT if is_object else ALL_KINDS, encode, decode, cls)
+
+
+def adapted_hook(cls: type) -> Hook:
+    """Return the hook for another class that tells pydantic how it looks, such as a picture.
+
+    Raises:
+        Fault: pydantic cannot make anything of it.
+    """
+    adapter = adapter_of(cls)
+    kinds = frozenset(json_types(adapter)) & ALL_KINDS or ALL_KINDS
+
+    def encode(value: Any) -> Any:
+        if type(value) is not cls:
+            raise unexpected(cls.__name__, value)
+        tree = read_json(dump_adapted(adapter, value))
+        if json_kind(tree) not in kinds:  # a union would not know it again
+            raise Fault(f"{cls.__name__} is a JSON {json_kind(tree)}, which its schema denies")
+        return tree
+
+    def decode(tree: Any) -> Any:
+        value = load_adapted(adapter, write_json(tree))
+        if type(value) is not cls:
+            raise Fault(f"expected {cls.__name__}, found {type(value).__name__}")
+        return value
+
+    return Hook(cls.__name__, kinds, encode, decode, cls)

@@ -22,6 +22,9 @@ does not fit (``"7"`` to ``7``, any iterable to a list) and pass on what they do
 makes the functions of classes from these hooks (`_json_classes`). For each class that is done once,
 and lasts as long as something uses it; `codec_for` keeps nothing alive.
 
+A class that pydantic knows how to write, because the class says so itself, may be a field: pictures
+and URLs are. It is tagged in a union unless its JSON schema tells its kind of JSON.
+
 Left out: abstract collections other than those in `_ABSTRACT`, ``NamedTuple``, ``TypedDict`` and
 everything else that is not listed. Such a field is an error that says so, not a guess.
 """
@@ -36,7 +39,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin
 
 from ._json import Fault, is_a, write_json
-from ._json_classes import class_hook, fill_class_hook, model_hook
+from ._json_classes import adapted_hook, class_hook, fill_class_hook, model_hook
 from ._json_fields import FieldSpec, InexpressibleHint, fields_of, has_fields, name_of
 from ._json_hooks import (
     any_hook,
@@ -47,7 +50,7 @@ from ._json_hooks import (
     set_hook,
     union_hook,
 )
-from ._json_pydantic import is_model
+from ._json_pydantic import has_schema, is_model, is_secret
 from ._json_scalars import SCALARS, Hook, enum_hook, literal_hook
 
 __all__ = ["Codec", "codec_for"]
@@ -216,6 +219,16 @@ def _leaf(hint: Any) -> Hook:
             return enum_hook(hint)
         if is_model(hint):
             return model_hook(hint)
+        if is_secret(hint):
+            raise InexpressibleHint(
+                f"{name_of(hint)} cannot be written as JSON, only as asterisks: keep secrets out "
+                "of messages"
+            )
+        if has_schema(hint):
+            try:
+                return adapted_hook(hint)
+            except Fault as fault:
+                raise InexpressibleHint(f"{name_of(hint)}: {fault.reason}") from None
     raise InexpressibleHint(
         f"{name_of(hint)} cannot be written as JSON: use a dataclass, an attrs class, a pydantic "
         "model or a type that trio_agents knows, or add a MessageSerializer of your own"

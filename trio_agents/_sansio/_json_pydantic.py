@@ -1,4 +1,4 @@
-"""pydantic models as JSON bytes, and back.
+"""pydantic models as JSON bytes, and back; and other classes that tell pydantic how they look.
 
 Both ways go through pydantic's own JSON mode, which is the one that knows how its types look in
 JSON. Around it stand our rules for JSON (see `_json`), and two that pydantic leaves open: a value
@@ -9,11 +9,13 @@ fields are written by name and read by name or alias (pydantic >= 2.11).
 Whether ``"7"`` is an ``int`` and an unknown key an error is the model's own decision
 (``strict=True``, ``extra="forbid"``).
 
-Nothing here imports pydantic. If nobody else has, nothing can be one of its models.
+If nobody has imported pydantic, nothing can be one of its models. Only a class that asks for it, by
+its ``__get_pydantic_core_schema__``, makes this module import it.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
@@ -21,9 +23,19 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
 from ._json import Fault, check_payload, is_a
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, TypeAdapter
 
-__all__ = ["dump_model", "is_model", "load_model"]
+__all__ = [
+    "adapter_of",
+    "dump_adapted",
+    "dump_model",
+    "has_schema",
+    "is_model",
+    "is_secret",
+    "json_types",
+    "load_adapted",
+    "load_model",
+]
 
 
 def is_model(cls: object) -> TypeGuard[type[BaseModel]]:
@@ -100,11 +112,13 @@ def _fault(error: Exception) -> Fault:
         return Fault(error.reason)
     if _is_validation_error(error):
         return Fault(f"pydantic says {_first(error)['type']}")
+    if isinstance(error, ImportError):  # about a library, and how to get it
+        return Fault(str(error))
     return Fault(f"the model refuses it ({type(error).__name__})")
 
 
 def _is_validation_error(error: Exception) -> bool:
-    core = sys.modules["pydantic_core"]
+    core: Any = sys.modules["pydantic_core"]
     return isinstance(error, core.ValidationError)
 
 
@@ -137,3 +151,72 @@ def _field_names(hint: Any, seen: set[Any]) -> set[str]:
     for argument in get_args(hint):
         names |= _field_names(argument, seen)
     return names
+
+
+# Other classes that pydantic can handle
+
+
+def has_schema(cls: object) -> bool:
+    """Does *cls*, no model itself, tell pydantic how it looks?"""
+    return isinstance(cls, type) and hasattr(cls, "__get_pydantic_core_schema__")
+
+
+def is_secret(cls: type) -> bool:
+    """Is *cls* one of pydantic's secrets, which JSON masks?"""
+    types: Any = sys.modules.get("pydantic.types")
+    return types is not None and issubclass(cls, (types.Secret, types.SecretStr, types.SecretBytes))
+
+
+def adapter_of(cls: type) -> TypeAdapter[Any]:
+    """Return what writes and reads instances of *cls*.
+
+    Raises:
+        Fault: pydantic does not know what to make of it.
+    """
+    try:
+        adapter: TypeAdapter[Any] = importlib.import_module("pydantic").TypeAdapter(cls)
+        return adapter
+    except Exception as error:  # code of the application, for one
+        problem = f"pydantic makes no schema of it ({type(error).__name__})"
+    raise Fault(problem)
+
+
+def json_types(adapter: TypeAdapter[Any]) -> set[str]:
+    """Return the JSON types that *adapter* writes, as far as it says; empty if it does not."""
+    try:
+        found = adapter.json_schema(mode="serialization").get("type")
+    except Exception:  # not everything has a schema
+        return set()
+    if found == "number":
+        return {"number", "integer"}
+    return {found} if isinstance(found, str) else set()
+
+
+def dump_adapted(adapter: TypeAdapter[Any], value: Any) -> bytes:
+    """Write *value* as JSON without spaces.
+
+    Raises:
+        Fault: it cannot be expressed in JSON that can be read back.
+    """
+    try:
+        payload = adapter.dump_json(value, round_trip=True, warnings="error")
+        check_payload(payload)
+        if b"null" in payload:
+            _check_finite(adapter.dump_python(value, warnings=False))
+        return payload
+    except Exception as error:
+        fault = _fault(error)
+    raise fault
+
+
+def load_adapted(adapter: TypeAdapter[Any], payload: bytes) -> Any:
+    """Read from *payload*, which `parse_json` has accepted, what *adapter* is for.
+
+    Raises:
+        Fault: its schema does not accept it.
+    """
+    try:
+        return adapter.validate_json(payload)
+    except Exception as error:
+        fault = _fault(error)
+    raise fault

@@ -1,0 +1,164 @@
+"""The table of our own components is what there is, and what AutoGen calls them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import pytest
+
+import trio_agents
+from trio_agents import ComponentBase, is_component_class
+from trio_agents._components._policy import ComponentPolicy
+from trio_agents._components._providers import ALIASES, OWN_PROVIDERS, provider_of
+from trio_agents._components._resolve import resolve
+
+# Rows whose modules do not exist yet.
+NOT_HERE_YET: frozenset[str] = frozenset(
+    {
+        "trio_agents.ext.code_executors.docker.DockerCommandLineCodeExecutor",
+        "trio_agents.ext.code_executors.jupyter.JupyterCodeExecutor",
+        "trio_agents.ext.code_executors.local.LocalCommandLineCodeExecutor",
+        "trio_agents.ext.models.anthropic.AnthropicChatCompletionClient",
+        "trio_agents.ext.models.cache.ChatCompletionCache",
+        "trio_agents.ext.models.ollama.OllamaChatCompletionClient",
+        "trio_agents.ext.models.openai.AzureOpenAIChatCompletionClient",
+        "trio_agents.ext.models.openai.OpenAIChatCompletionClient",
+        "trio_agents.ext.models.replay.ReplayChatCompletionClient",
+        "trio_agents.ext.tools.code_execution.PythonCodeExecutionTool",
+        "trio_agents.ext.tools.http.HttpTool",
+        "trio_agents.ext.tools.mcp.McpWorkbench",
+        "trio_agents.ext.tools.mcp.SseMcpToolAdapter",
+        "trio_agents.ext.tools.mcp.StdioMcpToolAdapter",
+        "trio_agents.ext.tools.mcp.StreamableHttpMcpToolAdapter",
+        "trio_agents.memory.ListMemory",
+        "trio_agents.model_context.BufferedChatCompletionContext",
+        "trio_agents.model_context.HeadAndTailChatCompletionContext",
+        "trio_agents.model_context.TokenLimitedChatCompletionContext",
+        "trio_agents.model_context.UnboundedChatCompletionContext",
+        "trio_agents.tools.FunctionTool",
+        "trio_agents.tools.StaticStreamWorkbench",
+        "trio_agents.tools.StaticWorkbench",
+    }
+)
+HERE = sorted(OWN_PROVIDERS - NOT_HERE_YET)
+
+# Base classes that carry a configuration for those that users derive from them.
+NO_ROWS: frozenset[str] = frozenset()
+
+
+def class_of(provider: str) -> Any:
+    return resolve(provider, ComponentPolicy(), ComponentBase)
+
+
+def test_what_is_not_here_yet_is_not_here() -> None:
+    assert NOT_HERE_YET <= OWN_PROVIDERS
+    for provider in NOT_HERE_YET:
+        module, _, name = provider.rpartition(".")
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        assert not hasattr(found, name), f"{provider} is here: take it out of NOT_HERE_YET"
+
+
+# CMP-08 CMP-14
+@pytest.mark.parametrize("provider", HERE)
+def test_a_row_is_the_component_that_dumps_itself_so(provider: str) -> None:
+    cls = class_of(provider)
+    assert is_component_class(cls)
+    assert provider_of(cls) == provider
+
+
+@pytest.mark.parametrize("provider", HERE)
+def test_a_component_is_where_its_name_says(provider: str) -> None:
+    cls = class_of(provider)
+    module, _, name = provider.rpartition(".")
+    assert (cls.__module__, cls.__qualname__) == (module, name)
+    assert name in importlib.import_module(module).__all__
+
+
+def public_modules() -> list[str]:
+    return [
+        found.name
+        for found in pkgutil.walk_packages(
+            trio_agents.__path__, "trio_agents.", onerror=lambda name: None
+        )
+        if not any(part.startswith("_") for part in found.name.split("."))
+        and found.name.split(".")[1] in {
+            "code_executor", "ext", "memory", "model_context", "models", "tools", "tool_agent"
+        }
+    ]  # fmt: skip
+
+
+def test_every_component_of_ours_has_a_row() -> None:
+    found = {"trio_agents.InMemoryStore"}
+    for module_name in public_modules():
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if is_component_class(value) and not getattr(value, "__abstractmethods__", None):
+                found.add(provider_of(value))
+    assert found - NO_ROWS == set(HERE)
+
+
+def test_importing_a_row_imports_no_library_of_an_extra() -> None:
+    program = f"""
+        import importlib, sys
+        for provider in {HERE!r}:
+            importlib.import_module(provider.rpartition(".")[0])
+        sdks = {{"anthropic", "diskcache", "docker", "mcp", "nbclient", "ollama", "openai",
+                "PIL", "redis", "tiktoken", "autogen_core"}}
+        assert not sdks & sys.modules.keys(), sdks & sys.modules.keys()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True, timeout=60)
+
+
+# CMP-18
+def test_every_alias_leads_to_a_row_and_none_is_one() -> None:
+    assert set(ALIASES.values()) <= OWN_PROVIDERS
+    assert not ALIASES.keys() & OWN_PROVIDERS
+
+
+# CMP-18
+def test_the_short_names_are_autogens() -> None:
+    theirs = pytest.importorskip("autogen_core._component_config").WELL_KNOWN_PROVIDERS
+    ours = {alias: provider for alias, provider in ALIASES.items() if "." not in alias}
+    assert ours == {alias: ALIASES[provider] for alias, provider in theirs.items()}
+
+
+def autogens(provider: str) -> Any:
+    (alias,) = (
+        alias for alias, own in ALIASES.items() if own == provider and alias.startswith("autogen_")
+    )
+    module, _, name = alias.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        pytest.skip(f"AutoGen's {name} cannot be imported here: {error}")
+
+
+# CMP-06 CMP-08 CMP-26
+@pytest.mark.parametrize("provider", HERE)
+def test_autogen_has_it_under_the_alias_as_a_component_of_the_same_type(provider: str) -> None:
+    pytest.importorskip("autogen_ext")
+    theirs, ours = autogens(provider), class_of(provider)
+    assert theirs.component_provider_override in ALIASES
+    assert ours.component_type == theirs.component_type
+    assert ours.component_version >= theirs.component_version
+
+
+# CMP-05
+@pytest.mark.parametrize("provider", HERE)
+def test_autogens_configurations_fit_our_schema(provider: str) -> None:
+    pytest.importorskip("autogen_ext")
+    theirs, ours = (
+        cls.component_config_schema.model_fields for cls in (autogens(provider), class_of(provider))
+    )
+    assert theirs.keys() <= ours.keys()
+    required = {name for name, field in ours.items() if field.is_required()}
+    assert required <= {name for name, field in theirs.items() if field.is_required()}

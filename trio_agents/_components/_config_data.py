@@ -1,0 +1,94 @@
+"""Configurations as data: how they are written, read, and refused.
+
+An error names the provider, the field and the reason. What is quoted is the schema's, and the names
+of fields; values that are secrets are masked even where the schema's own validators quote them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from .._sansio._errors import ComponentError
+from .._sansio._json import is_a
+from ._component_model import ComponentModel
+from ._secrets import without_masks, without_secrets
+
+__all__ = ["describe", "dump_config", "read_config"]
+
+ConfigT = TypeVar("ConfigT", bound=BaseModel)
+
+_REASONS_SHOWN: Final = 8
+
+
+def dump_config(value: BaseModel) -> dict[str, Any]:
+    """Return *value* as data from which the same can be validated. Secrets stay objects."""
+    return cast("dict[str, Any]", _sparse(value, value.model_dump(round_trip=True)))
+
+
+def _sparse(value: Any, dumped: Any) -> Any:
+    """Leave the fields out that are None by default, and those only: other Nones say something."""
+    if is_a(dumped, dict):
+        if is_a(value, dict):
+            return {key: _sparse(value.get(key), item) for key, item in dumped.items()}
+        if isinstance(value, BaseModel):
+            defaults = {name: field.default for name, field in type(value).model_fields.items()}
+            return {
+                name: _sparse(getattr(value, name, None), item)
+                for name, item in dumped.items()
+                if not (item is None and defaults.get(name, ...) is None)
+            }
+    are_sequences = any(is_a(value, cls) and is_a(dumped, cls) for cls in (list, tuple))
+    if are_sequences and len(value) == len(dumped):  # or a serializer of the schema's own was here
+        return type(dumped)(_sparse(*pair) for pair in zip(value, dumped, strict=True))
+    return dumped
+
+
+def describe(model: object) -> ComponentModel:
+    """Return *model*, a description or its fields, as it is now.
+
+    Raises:
+        ComponentError: it describes no component.
+    """
+    # Anew even if it is one: its fields may have been set since. AutoGen's has the same fields.
+    if not isinstance(model, Mapping | BaseModel):
+        raise ComponentError(
+            f"expected a ComponentModel or a mapping of its fields, not {type(model).__name__}"
+        )
+    try:
+        return ComponentModel.model_validate(dict(cast("Any", model)))
+    except ValidationError as error:
+        problem = _reasons(error, str)  # pydantic's own words: they quote nothing
+    raise ComponentError(f"this describes no component: {problem}")
+
+
+def read_config(schema: type[ConfigT], description: ComponentModel) -> ConfigT:
+    """Return the configuration in *description*, as *schema* has it.
+
+    Raises:
+        ComponentError: it is not valid.
+    """
+    try:
+        config = without_masks(schema, description.config)
+        return schema.model_validate(config, by_alias=True, by_name=True)
+    except ValidationError as error:
+        problem = _reasons(error, lambda text: without_secrets(text, schema, description.config))
+    except RecursionError:
+        problem = "nested too deep"
+    # Out here, and without the error itself: that one holds the values, secrets among them.
+    raise ComponentError(f"{description.provider}: its configuration is not valid: {problem}")
+
+
+def _reasons(error: ValidationError, masked: Callable[[str], str]) -> str:
+    """Say what is wrong, and where."""
+    reasons = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [
+        f"{'.'.join(str(part)[:40] for part in reason['loc']) or 'it'}: "
+        f"{masked(reason['msg'])[:400]}"
+        for reason in reasons[:_REASONS_SHOWN]
+    ]
+    if len(reasons) > len(shown):
+        shown.append(f"and {len(reasons) - len(shown)} more")
+    return "; ".join(shown)
