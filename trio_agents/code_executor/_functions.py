@@ -72,12 +72,14 @@ class ImportFromModule:
     """
 
     module: str
-    imports: Sequence[str | Alias]
+    # In words that pydantic can resolve in the public module, which is where it looks.
+    imports: tuple[str | Alias, ...] | list[str | Alias]
 
     def __post_init__(self) -> None:
         _check_path(self.module)
-        if isinstance(self.imports, str):
-            raise ValueError(f"imports must be several names, as in ({self.imports!r},), not one")
+        given: object = self.imports
+        if isinstance(given, str):
+            raise ValueError(f"imports must be several names, as in ({given!r},), not one")
         if not self.imports:
             raise ValueError(f"no name is imported from {self.module}")
         for name in self.imports:
