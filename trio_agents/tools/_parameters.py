@@ -1,0 +1,127 @@
+"""From the pydantic model of a tool's arguments to what a model is told of them.
+
+Models read one object without references best, so definitions are put where they are used. Only
+what refers to itself stays a definition.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from ._schema import ParametersSchema
+
+__all__ = ["parameters_of"]
+
+_DEFINITIONS: Final = "#/$defs/"
+
+
+class _JsonSchema(GenerateJsonSchema):
+    # A default that JSON cannot express is still a default: the property stays optional.
+    ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        described = super().dataclass_schema(schema)
+        # An ordinary dataclass is as open as the model around it, which is none of its own doing.
+        if not hasattr(schema["cls"], "__pydantic_config__"):
+            described.pop("additionalProperties", None)
+        return described
+
+
+def parameters_of(model: type[BaseModel], *, strict: bool) -> ParametersSchema:
+    """Return the JSON schema of *model* as the parameters of a tool.
+
+    Args:
+        model: the arguments.
+        strict: whether it has to be one that a model can be bound to: everything is required, and
+            nothing else allowed.
+
+    Raises:
+        ValueError: it has to be strict, and something is optional.
+    """
+    schema = model.model_json_schema(schema_generator=_JsonSchema)
+    inlined = _Inlining(schema.pop("$defs", {})).inlined(schema)
+    parameters = {
+        "type": "object",
+        "properties": inlined.get("properties", {}),
+        "required": inlined.get("required", []),
+        "additionalProperties": inlined.get("additionalProperties", False),
+        **({"$defs": inlined["$defs"]} if "$defs" in inlined else {}),
+    }
+    if strict:
+        _bind(parameters, ())
+    return cast(ParametersSchema, parameters)
+
+
+class _Inlining:
+    """Puts definitions where they are used."""
+
+    def __init__(self, definitions: dict[str, Any]) -> None:
+        self._definitions = definitions
+        self._recursive: dict[str, Any] = {}  # by name, once a definition was met inside of itself
+
+    def inlined(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """Return *schema* with its definitions put in, and those left over beside it."""
+        result = self._inline(schema, "", ())
+        done = set[str]()
+        while rest := self._recursive.keys() - done:
+            for name in sorted(rest):
+                done.add(name)
+                self._recursive[name] = self._inline(self._definitions[name], "", (name,))
+        if self._recursive:
+            result["$defs"] = self._recursive
+        return cast(dict[str, Any], result)
+
+    def _inline(self, node: Any, key: str, around: tuple[str, ...]) -> Any:
+        if isinstance(node, list):
+            return [self._inline(item, key, around) for item in node]
+        if not isinstance(node, dict):
+            return node
+        node = cast(dict[str, Any], node)
+        beside = {
+            name: self._inline(item, name, around) for name, item in node.items() if name != "$ref"
+        }
+        name = _referred(node.get("$ref"))
+        if name not in self._definitions:
+            return beside if "$ref" not in node else {**beside, "$ref": node["$ref"]}
+        if name in around:
+            self._recursive.setdefault(name, None)
+            return {**beside, "$ref": node["$ref"]}
+        target = self._inline(self._definitions[name], key, (*around, name))
+        # A parameter that nobody has described is described by its name; its type says more.
+        if beside.get("description") == key:
+            del beside["description"]
+        return {**target, **beside}
+
+
+def _referred(reference: object) -> str:
+    if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
+        return reference.removeprefix(_DEFINITIONS)
+    return ""
+
+
+def _bind(node: Any, path: tuple[str, ...]) -> None:
+    """Close each object in *node*, or say what is optional in it."""
+    if isinstance(node, list):
+        for item in node:
+            _bind(item, path)
+    if not isinstance(node, dict):
+        return
+    node = cast(dict[str, Any], node)
+    properties: dict[str, Any] | None = node.get("properties")
+    if node.get("type") == "object" and properties is not None:
+        optional = [name for name in properties if name not in node.get("required", ())]
+        if optional or node.setdefault("additionalProperties", False):
+            what = ", ".join(".".join((*path, name)) for name in optional) or "any other argument"
+            raise ValueError(
+                f"Strict mode is enabled, and then nothing may be optional: {what}. Take away the "
+                f"defaults, or strict=True"
+            )
+        for name, item in properties.items():
+            _bind(item, (*path, name))
+    for keyword, item in node.items():
+        if keyword != "properties":
+            _bind(item, path)
