@@ -63,7 +63,7 @@ class _AttrsClass:
         self._cls = cls
         hints = typing.get_type_hints(cls, include_extras=True)
         fields: dict[str, Any] = {
-            field.name: (
+            field.alias: (
                 with_attrs_classes(hints.get(field.name, Any), (*around, cls)),
                 _default_of(field),
             )
@@ -81,11 +81,9 @@ class _AttrsClass:
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        from_fields = core_schema.no_info_after_validator_function(
-            self._make, handler.generate_schema(self._model)
-        )
-        return core_schema.union_schema(
-            [core_schema.is_instance_schema(self._cls), from_fields],
+        return core_schema.no_info_wrap_validator_function(
+            self._validate,
+            handler.generate_schema(self._model),
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda value: attrs.asdict(value, recurse=False)
             ),
@@ -96,10 +94,11 @@ class _AttrsClass:
     ) -> JsonSchemaValue:
         return handler(self._model.__pydantic_core_schema__)
 
-    def _make(self, values: BaseModel) -> Any:
-        given = {name: getattr(values, name) for name in values.model_fields_set}
-        aliases = {field.name: field.alias for field in attrs.fields(self._cls)}
-        return self._cls(**{aliases[name]: value for name, value in given.items()})
+    def _validate(self, value: Any, fields: core_schema.ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, self._cls):
+            return value
+        checked: BaseModel = fields(value)
+        return self._cls(**{name: getattr(checked, name) for name in checked.model_fields_set})
 
 
 def _default_of(field: attrs.Attribute[Any]) -> Any:
@@ -107,6 +106,6 @@ def _default_of(field: attrs.Attribute[Any]) -> Any:
     if default is attrs.NOTHING:
         return ...
     if type(default).__name__ == "Factory":
-        # Never used as a value, only to say that there is one: attrs makes it (`_make`).
+        # Never used as a value, only to say that there is one: attrs makes it.
         return Field(default_factory=lambda: None)
     return default

@@ -99,10 +99,11 @@ class FunctionTool(BaseTool[BaseModel, Any], Component[FunctionToolConfig]):
         with token_scope(cancellation_token, f"the tool {self._name}"):
             if self._is_async:
                 return await self._func(*bound.args, **bound.kwargs)
-            value = await anyio.to_thread.run_sync(
-                partial(self._func, *bound.args, **bound.kwargs), abandon_on_cancel=True
+            # In a list, because trio refuses a coroutine out of a thread, and a decorator may have
+            # made an ordinary function of an async one.
+            [value] = await anyio.to_thread.run_sync(
+                lambda: [self._func(*bound.args, **bound.kwargs)], abandon_on_cancel=True
             )
-            # A decorator may have made an ordinary function of an async one.
             return await value if inspect.isawaitable(value) else value
 
     def _to_config(self) -> FunctionToolConfig:

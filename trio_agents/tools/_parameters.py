@@ -23,12 +23,20 @@ class _JsonSchema(GenerateJsonSchema):
     # A default that JSON cannot express is still a default: the property stays optional.
     ignored_warning_kinds = {"non-serializable-default", "skipped-choice"}  # noqa: RUF012
 
+    # Ordinary dataclasses and TypedDicts are as closed as the model around them is; nothing of the
+    # kind was said of them.
+
     def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
-        described = super().dataclass_schema(schema)
-        # An ordinary dataclass is as open as the model around it, which is none of its own doing.
-        if not hasattr(schema["cls"], "__pydantic_config__"):
-            described.pop("additionalProperties", None)
-        return described
+        return _as_open_as_it_says(schema.get("cls"), super().dataclass_schema(schema))
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        return _as_open_as_it_says(schema.get("cls"), super().typed_dict_schema(schema))
+
+
+def _as_open_as_it_says(cls: type | None, schema: JsonSchemaValue) -> JsonSchemaValue:
+    if not hasattr(cls, "__pydantic_config__"):
+        schema.pop("additionalProperties", None)
+    return schema
 
 
 def parameters_of(model: type[BaseModel], *, strict: bool) -> ParametersSchema:
@@ -77,7 +85,8 @@ class _Inlining:
 
     def _inline(self, node: Any, key: str, around: tuple[str, ...]) -> Any:
         if isinstance(node, list):
-            return [self._inline(item, key, around) for item in node]
+            items: list[Any] = node
+            return [self._inline(item, key, around) for item in items]
         if not isinstance(node, dict):
             return node
         node = cast(dict[str, Any], node)
@@ -106,7 +115,8 @@ def _referred(reference: object) -> str:
 def _bind(node: Any, path: tuple[str, ...]) -> None:
     """Close each object in *node*, or say what is optional in it."""
     if isinstance(node, list):
-        for item in node:
+        items: list[Any] = node
+        for item in items:
             _bind(item, path)
     if not isinstance(node, dict):
         return

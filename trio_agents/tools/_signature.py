@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import BoundArguments, Parameter, Signature
 from types import GenericAlias, new_class
-from typing import Annotated, Any, Final, get_origin
+from typing import Annotated, Any, Final, cast, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.errors import PydanticUserError
@@ -76,7 +76,10 @@ class FunctionSignature:
         namespace["model_config"] = ConfigDict(
             title=f"arguments of {name}", extra=extra, protected_namespaces=()
         )
-        base = new_class(f"{name}args", (BaseModel,), exec_body=lambda body: body.update(namespace))
+        base: type[BaseModel] = cast(
+            "type[BaseModel]",
+            new_class(f"{name}args", (BaseModel,), exec_body=lambda body: body.update(namespace)),
+        )
         try:
             return create_model(f"{name}args", __base__=base, **fields)
         except PydanticUserError as error:

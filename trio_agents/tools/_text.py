@@ -44,7 +44,8 @@ def text_of_error(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         reasons = error.errors(include_url=False, include_context=False, include_input=False)
         return f"{error.title}: " + "; ".join(
-            ".".join(map(str, reason["loc"])) + f": {reason['msg']}" for reason in reasons
+            ": ".join(filter(None, [".".join(map(str, reason["loc"])), reason["msg"]]))
+            for reason in reasons
         )
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
