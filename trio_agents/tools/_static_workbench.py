@@ -233,20 +233,20 @@ class StaticStreamWorkbench(StaticWorkbench, StreamWorkbench):
         token = CancellationToken() if cancellation_token is None else cancellation_token
         # One item is held back: the last is the result, and only the end tells which that is.
         held: list[Any] = []
-        stream = tool.run_json_stream(arguments or {}, token, call_id)
         result: ToolResult | None = None
+        stream = tool.run_json_stream(arguments or {}, token, call_id)
         async with aclosing(stream):
             while result is None:
+                told = held
                 try:
-                    item = await anext(stream)
+                    held = [await anext(stream)]
                 except StopAsyncIteration:
                     result = _result(name, tool, held[-1] if held else None)
+                    told = []
                 except _FAILURES as error:
                     result = _failure(name, error, token)
-                else:
-                    told, held = held, [item]
-                    for value in told:
-                        yield value  # noqa: ASYNC119  # closed early, this closes the tool's
+                for value in told:
+                    yield value  # noqa: ASYNC119  # closed early, this closes the tool's
         yield result
 
 

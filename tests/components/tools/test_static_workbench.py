@@ -250,6 +250,7 @@ async def test_what_autogen_has_dumped_is_loaded() -> None:
     assert text(await loaded.call_tool("plus", {"a": 1})) == "2"
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning"  # it warns of running code)
 async def test_what_we_dump_is_loaded_by_autogen() -> None:
     model = json.loads(StaticWorkbench([tools()[0]]).dump_component().model_dump_json())
     model["provider"] = "autogen_core.tools.StaticWorkbench"
@@ -313,7 +314,7 @@ async def test_a_stream_ends_with_the_result() -> None:
 
 async def test_a_stream_that_fails_ends_with_a_result_that_says_so() -> None:
     *told, result = await stream("steps", limit=3)
-    assert told == [0, 1]
+    assert told == [0, 1, 2]
     assert result.is_error
     assert text(result) == "too far"
     [invalid] = await stream("steps")
