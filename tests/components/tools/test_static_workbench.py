@@ -36,6 +36,10 @@ def add(a: int, b: int = 1) -> int:
     return a + b
 
 
+async def double(a: int) -> int:
+    return 2 * a
+
+
 async def fail() -> None:
     raise ExceptionGroup("group", [LookupError("first"), ValueError("second")])
 
@@ -250,13 +254,14 @@ async def test_what_autogen_has_dumped_is_loaded() -> None:
     assert text(await loaded.call_tool("plus", {"a": 1})) == "2"
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning"  # it warns of running code)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # it warns of running code
 async def test_what_we_dump_is_loaded_by_autogen() -> None:
-    model = json.loads(StaticWorkbench([tools()[0]]).dump_component().model_dump_json())
+    tool = FunctionTool(double, "Double it.")
+    model = json.loads(StaticWorkbench([tool]).dump_component().model_dump_json())
     model["provider"] = "autogen_core.tools.StaticWorkbench"
     model["config"]["tools"][0]["provider"] = "autogen_core.tools.FunctionTool"
     theirs = autogen_core.tools.StaticWorkbench.load_component(model)
-    result = await theirs.call_tool("add", {"a": 1}, autogen_core.CancellationToken())
+    result = await theirs.call_tool("double", {"a": 1}, autogen_core.CancellationToken())
     assert result.to_text() == "2"
 
 
