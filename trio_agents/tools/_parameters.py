@@ -6,7 +6,7 @@ what refers to itself stays a definition.
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, Final, TypeGuard, cast
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -84,12 +84,10 @@ class _Inlining:
         return cast(dict[str, Any], result)
 
     def _inline(self, node: Any, key: str, around: tuple[str, ...]) -> Any:
-        if isinstance(node, list):
-            items: list[Any] = node
-            return [self._inline(item, key, around) for item in items]
-        if not isinstance(node, dict):
+        if _is_list(node):
+            return [self._inline(item, key, around) for item in node]
+        if not _is_object(node):
             return node
-        node = cast(dict[str, Any], node)
         beside = {
             name: self._inline(item, name, around) for name, item in node.items() if name != "$ref"
         }
@@ -106,6 +104,14 @@ class _Inlining:
         return {**target, **beside}
 
 
+def _is_list(node: Any) -> TypeGuard[list[Any]]:
+    return isinstance(node, list)
+
+
+def _is_object(node: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(node, dict)
+
+
 def _referred(reference: object) -> str:
     if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
         return reference.removeprefix(_DEFINITIONS)
@@ -114,13 +120,11 @@ def _referred(reference: object) -> str:
 
 def _bind(node: Any, path: tuple[str, ...]) -> None:
     """Close each object in *node*, or say what is optional in it."""
-    if isinstance(node, list):
-        items: list[Any] = node
-        for item in items:
+    if _is_list(node):
+        for item in node:
             _bind(item, path)
-    if not isinstance(node, dict):
+    if not _is_object(node):
         return
-    node = cast(dict[str, Any], node)
     properties: dict[str, Any] | None = node.get("properties")
     if node.get("type") == "object" and properties is not None:
         optional = [name for name in properties if name not in node.get("required", ())]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -255,13 +256,14 @@ async def test_what_autogen_has_dumped_is_loaded() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # it warns of running code
-async def test_what_we_dump_is_loaded_by_autogen() -> None:
+def test_what_we_dump_is_loaded_by_autogen() -> None:
     tool = FunctionTool(double, "Double it.")
     model = json.loads(StaticWorkbench([tool]).dump_component().model_dump_json())
     model["provider"] = "autogen_core.tools.StaticWorkbench"
     model["config"]["tools"][0]["provider"] = "autogen_core.tools.FunctionTool"
     theirs = autogen_core.tools.StaticWorkbench.load_component(model)
-    result = await theirs.call_tool("double", {"a": 1}, autogen_core.CancellationToken())
+    token = autogen_core.CancellationToken()
+    result = asyncio.run(theirs.call_tool("double", {"a": 1}, token))
     assert result.to_text() == "2"
 
 
