@@ -6,6 +6,7 @@ what refers to itself stays a definition.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeGuard, cast
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from pydantic_core import core_schema
 
 from ._schema import ParametersSchema
 
-__all__ = ["parameters_of"]
+__all__ = ["parameters_of", "parameters_of_schema"]
 
 _DEFINITIONS: Final = "#/$defs/"
 
@@ -51,7 +52,13 @@ def parameters_of(model: type[BaseModel], *, strict: bool) -> ParametersSchema:
         ValueError: it has to be strict, and something is optional.
     """
     schema = model.model_json_schema(schema_generator=_JsonSchema)
-    inlined = _Inlining(schema.pop("$defs", {})).inlined(schema)
+    return parameters_of_schema(schema, strict=strict)
+
+
+def parameters_of_schema(schema: Mapping[str, Any], *, strict: bool) -> ParametersSchema:
+    """Return a JSON schema of an object as the parameters of a tool; see `parameters_of`."""
+    top = {key: value for key, value in schema.items() if key != "$defs"}
+    inlined = _Inlining(schema.get("$defs", {})).inlined(top)
     parameters = {
         "type": "object",
         "properties": inlined.get("properties", {}),

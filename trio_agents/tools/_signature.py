@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from .._sansio._cancellation import CancellationToken
 from ._attrs_classes import with_attrs_classes
 
-__all__ = ["FunctionSignature", "innermost"]
+__all__ = ["FunctionSignature", "field_name", "innermost"]
 
 _TOKEN: Final = "cancellation_token"
 
@@ -52,7 +52,7 @@ class FunctionSignature:
         self.takes_token = parameters.pop(_TOKEN, None) is not None
         # By the parameter's name: a field of a pydantic model cannot have every name.
         self._fields = {
-            parameter.name: _field_name(parameter.name)
+            parameter.name: field_name(parameter.name)
             for parameter in parameters.values()
             if parameter.kind is not Parameter.VAR_KEYWORD
         }
@@ -121,7 +121,8 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         ) from error
 
 
-def _field_name(name: str) -> str:
+def field_name(name: str) -> str:
+    """Return a name that a field of a pydantic model may have for an argument *name*."""
     is_free = not name.startswith("_") and not hasattr(BaseModel, name)
     return name if is_free else f"argument_{name.strip('_')}"
 
@@ -135,7 +136,7 @@ def _field(parameter: Parameter, hint: Any) -> tuple[Any, Any]:
     ours: dict[str, Any] = {}
     if known.description is None:
         ours["description"] = next(filter(None, texts), parameter.name)
-    if known.alias is None and _field_name(parameter.name) != parameter.name:
+    if known.alias is None and field_name(parameter.name) != parameter.name:
         ours["alias"] = parameter.name
     return Annotated[hint, Field(**ours)], default
 
