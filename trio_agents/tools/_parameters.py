@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 
 from ._schema import ParametersSchema
 
-__all__ = ["parameters_of", "parameters_of_schema"]
+__all__ = ["is_list", "is_object", "parameters_of", "parameters_of_schema"]
 
 _DEFINITIONS: Final = "#/$defs/"
 
@@ -91,9 +91,9 @@ class _Inlining:
         return cast(dict[str, Any], result)
 
     def _inline(self, node: Any, key: str, around: tuple[str, ...]) -> Any:
-        if _is_list(node):
+        if is_list(node):
             return [self._inline(item, key, around) for item in node]
-        if not _is_object(node):
+        if not is_object(node):
             return node
         beside = {
             name: self._inline(item, name, around) for name, item in node.items() if name != "$ref"
@@ -111,11 +111,13 @@ class _Inlining:
         return {**target, **beside}
 
 
-def _is_list(node: Any) -> TypeGuard[list[Any]]:
+def is_list(node: Any) -> TypeGuard[list[Any]]:
+    """Tell whether this part of a JSON schema is a list."""
     return isinstance(node, list)
 
 
-def _is_object(node: Any) -> TypeGuard[dict[str, Any]]:
+def is_object(node: Any) -> TypeGuard[dict[str, Any]]:
+    """Tell whether this part of a JSON schema is an object."""
     return isinstance(node, dict)
 
 
@@ -127,10 +129,10 @@ def _referred(reference: object) -> str:
 
 def _bind(node: Any, path: tuple[str, ...]) -> None:
     """Close each object in *node*, or say what is optional in it."""
-    if _is_list(node):
+    if is_list(node):
         for item in node:
             _bind(item, path)
-    if not _is_object(node):
+    if not is_object(node):
         return
     properties: dict[str, Any] | None = node.get("properties")
     if node.get("type") == "object" and properties is not None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
+from ._parameters import is_list, is_object
 from ._signature import field_name
 
 __all__ = ["model_of_schema"]
@@ -85,7 +86,7 @@ class _Models:
         return create_model(name, __config__=config, __module__=__name__, **fields)
 
     def _type(self, schema: Any, name: str) -> Any:
-        if not isinstance(schema, Mapping):
+        if not is_object(schema):
             return Any  # true and false are schemas too
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -94,11 +95,11 @@ class _Models:
             return _literal([schema["const"]])
         if "enum" in schema:
             return _literal(schema["enum"])
-        alternatives = schema.get("anyOf") or schema.get("oneOf")
+        alternatives: list[Any] | None = schema.get("anyOf") or schema.get("oneOf")
         if alternatives:
             return _union([self._type(inner, name) for inner in alternatives])
-        kind = schema.get("type")
-        if isinstance(kind, list):
+        kind: Any = schema.get("type")
+        if is_list(kind):
             return _union([self._type({**schema, "type": each}, name) for each in kind])
         if kind == "object":
             return self._object(schema, name)

@@ -20,12 +20,12 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from ..._components._component import Component
 from ..._sansio._cancellation import CancellationToken
 from ...tools._base_tool import BaseTool
-from ...tools._parameters import parameters_of_schema
+from ...tools._parameters import is_list, is_object, parameters_of_schema
 from ...tools._schema import ToolSchema
 from ...tools._schema_model import model_of_schema
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 __all__ = ["HttpTool", "HttpToolConfig", "HttpToolError"]
 
@@ -97,7 +97,7 @@ class HttpToolConfig(BaseModel):
     @field_validator("headers", mode="before")
     @classmethod
     def _are_texts(cls, headers: Any) -> Any:
-        if not isinstance(headers, Mapping):
+        if not is_object(headers):
             return headers
         return {
             name: value if isinstance(value, SecretStr) else str(value)
@@ -126,8 +126,8 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
     ```
 
     Arguments that the path names go there, quoted. The others are the query of ``GET`` and
-    ``DELETE``, and a JSON object in the body of the other methods. An answer with a status of 400 or
-    more, and a redirect that is not followed, is an error.
+    ``DELETE``, and a JSON object in the body of the other methods. An answer with the status of
+    an error, or of a redirect that is not followed, is an error.
 
     Needs the extra ``http``.
     """
@@ -148,7 +148,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
         scheme: Literal["http", "https"] = "http",
         method: Literal["GET", "POST", "PUT", "DELETE", "PATCH"] = "POST",
         return_type: Literal["text", "json"] = "text",
-        timeout: float = 5.0,  # noqa: ASYNC109  # of each request that it makes
+        timeout: float = 5.0,
         *,
         follow_redirects: bool = False,
         max_response_bytes: int = 1_000_000,
@@ -183,7 +183,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             "port": port,
             "path": path,
             "method": method,
-            "headers": headers,
+            "headers": None if headers is None else dict(headers),
             "json_schema": json_schema,
             "return_type": return_type,
             "timeout": timeout,
@@ -231,10 +231,10 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
                 the answer is too large or no JSON.
             ValueError: an argument cannot be in a path.
             TimeoutError: there was no whole answer in time.
-            httpx.HTTPError: the server could not be reached.
-            ImportError: httpx is not installed.
+            httpx2.HTTPError: the server could not be reached.
+            ImportError: httpx2 is not installed.
         """
-        httpx = _httpx()
+        httpx = _httpx2()
         config = self._config
         values = self._values(args)
         request: dict[str, Any] = {"url": self._url(values)}
@@ -270,10 +270,8 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
     def _values(self, args: BaseModel) -> dict[str, Any]:
         """Return the arguments that were given, and of the others those that have a default."""
         properties: Mapping[str, Any] = self._config.json_schema.get("properties", {})
-        defaults = {
-            name: inner["default"]
-            for name, inner in properties.items()
-            if isinstance(inner, Mapping) and "default" in inner
+        defaults: dict[str, Any] = {
+            name: inner["default"] for name, inner in properties.items() if "default" in inner
         }
         return {**defaults, **args.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
@@ -285,7 +283,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             raise ValueError(f"the arguments {', '.join(self._in_path)} would change the path")
         return f"{config.scheme}://{config.host}:{config.port}{path}"
 
-    async def _check_origin(self, request: httpx.Request) -> None:
+    async def _check_origin(self, request: httpx2.Request) -> None:
         """Refuse to go anywhere else: the first request is ours, the others are a server's idea."""
         config = self._config
         url = request.url
@@ -296,7 +294,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
                 f"{self._where()} redirects to another server, which is not followed", 302
             )
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    async def _read(self, response: httpx2.Response) -> bytes:
         limit = self._config.max_response_bytes
         body = bytearray()
         async for part in response.aiter_bytes():
@@ -308,7 +306,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
                 )
         return bytes(body)
 
-    def _result(self, response: httpx.Response, body: bytes) -> Any:
+    def _result(self, response: httpx2.Response, body: bytes) -> Any:
         text = body.decode(response.encoding or "utf-8", errors="replace")
         status = response.status_code
         if status >= 300:
@@ -347,16 +345,16 @@ def _query(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         (name, item if isinstance(item, str) else json.dumps(item))
         for name, value in values.items()
-        for item in (value if isinstance(value, list) else [value])
+        for item in (value if is_list(value) else [value])
         if item is not None
     ]
 
 
-def _httpx() -> Any:
+def _httpx2() -> Any:
     try:
-        import httpx
+        import httpx2
     except ImportError as error:
         raise ImportError(
-            "HttpTool needs httpx: pip install 'trio-agents[http]'", name=error.name
+            "HttpTool needs httpx2: pip install 'trio-agents[http]'", name=error.name
         ) from error
-    return httpx
+    return httpx2

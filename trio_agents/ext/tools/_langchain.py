@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from ..._sansio._cancellation import CancellationToken
 from ...tools._base_tool import BaseTool
+from ...tools._parameters import is_object
 from ...tools._schema_model import model_of_schema
 
 if TYPE_CHECKING:
@@ -86,18 +87,19 @@ def _langchain_tools() -> Any:
 
 
 def _is_async(tool: Any) -> bool:
-    tools = _langchain_tools()
+    tools: Any = _langchain_tools()
     if isinstance(tool, tools.StructuredTool | tools.Tool):
         return tool.coroutine is not None
     # The base class's own only calls _run, in a thread of asyncio's.
-    return type(tool)._arun is not tools.BaseTool._arun
+    own: Any = type(tool)
+    return bool(own._arun is not tools.BaseTool._arun)
 
 
 def _args_type(tool: Any) -> type[BaseModel]:
     # Without what LangChain itself injects into a call.
-    schema = tool.tool_call_schema
+    schema: Any = tool.tool_call_schema
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return schema
     # A JSON schema, or a model of pydantic's version 1.
-    described = schema if isinstance(schema, dict) else schema.schema()
+    described = schema if is_object(schema) else schema.schema()
     return model_of_schema(f"{tool.name}args", described, title=f"arguments of {tool.name}")
