@@ -11,7 +11,8 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, cast
 from urllib.parse import quote
 
 import anyio
@@ -245,8 +246,6 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             request["params"] = _query(values)
         else:
             request["json"] = values
-        if self._ssl is None:
-            self._ssl = httpx.create_ssl_context()  # reads files: once, and not for each request
         headers = {name: value.get_secret_value() for name, value in (config.headers or {}).items()}
         try:
             with anyio.fail_after(config.timeout):
@@ -255,7 +254,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
                     timeout=None,
                     follow_redirects=config.follow_redirects,
                     event_hooks={"request": [self._check_origin]},
-                    verify=self._ssl,
+                    verify=self._verification(httpx),
                 ) as client:
                     async with client.stream(method, **request) as response:
                         return self._result(response, await self._read(response))
@@ -263,6 +262,14 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             raise TimeoutError(
                 f"{self._where()} has not answered within {config.timeout:g} s"
             ) from None
+
+    def _verification(self, httpx: Any) -> ssl.SSLContext | bool:
+        if self._config.scheme == "http":
+            return False  # there is nothing to verify, and no redirect to where there is
+        context = self._ssl
+        if context is None:  # it reads files: once, and not for each request
+            context = self._ssl = cast(ssl.SSLContext, httpx.create_ssl_context())
+        return context
 
     def _where(self) -> str:
         return f"{self._config.method} {self._config.host}"
@@ -297,13 +304,14 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
     async def _read(self, response: httpx2.Response) -> bytes:
         limit = self._config.max_response_bytes
         body = bytearray()
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > limit:
-                raise HttpToolError(
-                    f"{self._where()} has answered with more than {limit} bytes",
-                    response.status_code,
-                )
+        async with aclosing(response.aiter_bytes()) as parts:
+            async for part in parts:
+                body += part
+                if len(body) > limit:
+                    raise HttpToolError(
+                        f"{self._where()} has answered with more than {limit} bytes",
+                        response.status_code,
+                    )
         return bytes(body)
 
     def _result(self, response: httpx2.Response, body: bytes) -> Any:

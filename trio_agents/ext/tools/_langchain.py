@@ -70,9 +70,11 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
         given.update(args.model_extra or {})
         if not self._is_async:
             return await anyio.to_thread.run_sync(self._tool.invoke, given, abandon_on_cancel=True)
-        if "config" in inspect.signature(self._tool._arun).parameters:
-            given["config"] = {}
-        return await self._tool._arun(**given)
+        takes_config = "config" in inspect.signature(self._tool._arun).parameters
+        config = {"config": {}} if takes_config else {}
+        if isinstance(self._tool, _langchain_tools().Tool):  # its one argument has no name
+            return await self._tool._arun(*given.values(), **config)
+        return await self._tool._arun(**given, **config)
 
 
 def _langchain_tools() -> Any:
@@ -91,15 +93,21 @@ def _is_async(tool: Any) -> bool:
     if isinstance(tool, tools.StructuredTool | tools.Tool):
         return tool.coroutine is not None
     # The base class's own only calls _run, in a thread of asyncio's.
-    own: Any = type(tool)
-    return bool(own._arun is not tools.BaseTool._arun)
+    return _arun_of(type(tool)) is not _arun_of(tools.BaseTool)
+
+
+def _arun_of(cls: Any) -> Any:
+    return cls._arun
 
 
 def _args_type(tool: Any) -> type[BaseModel]:
-    # Without what LangChain itself injects into a call.
-    schema: Any = tool.tool_call_schema
+    # Without what LangChain itself injects into a call. A Tool without a schema takes one text.
+    is_bare = tool.args_schema is None and isinstance(tool, _langchain_tools().Tool)
+    schema: object = (
+        {"properties": tool.args, "required": list(tool.args)} if is_bare else tool.tool_call_schema
+    )
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         return schema
     # A JSON schema, or a model of pydantic's version 1.
-    described = schema if is_object(schema) else schema.schema()
+    described = schema if is_object(schema) else cast(Any, schema).schema()
     return model_of_schema(f"{tool.name}args", described, title=f"arguments of {tool.name}")
