@@ -213,7 +213,7 @@ async def test_a_redirect_is_followed_on_the_same_server_if_that_is_wanted(
         await run(tool(server, "/to/other", **options))
 
 
-# httpx2 leaves generators of its own to the garbage collector when an answer is not read to the end.
+# httpx2 leaves generators to the garbage collector when an answer is not read to its end.
 @pytest.mark.filterwarnings("ignore:Async generator .(httpx2|httpcore2):ResourceWarning")
 async def test_an_answer_that_is_too_large_is_given_up(server: Server) -> None:
     options: dict[str, Any] = {"json_schema": NOTHING, "return_type": "text"}

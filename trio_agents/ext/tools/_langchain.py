@@ -71,7 +71,7 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
         if not self._is_async:
             return await anyio.to_thread.run_sync(self._tool.invoke, given, abandon_on_cancel=True)
         takes_config = "config" in inspect.signature(self._tool._arun).parameters
-        config = {"config": {}} if takes_config else {}
+        config: dict[str, Any] = {"config": {}} if takes_config else {}
         if isinstance(self._tool, _langchain_tools().Tool):  # its one argument has no name
             return await self._tool._arun(*given.values(), **config)
         return await self._tool._arun(**given, **config)
