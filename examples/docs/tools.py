@@ -1,5 +1,6 @@
 # docs/guides/tools.md: functions, classes and workbenches, without an agent.
 
+import json
 from typing import Annotated, Literal, Self
 
 import trio
@@ -43,6 +44,7 @@ class RateTool(BaseTool[RateArgs, float], Component[RateConfig]):
     """Knows exchange rates."""
 
     component_config_schema = RateConfig
+    component_provider_override = "my_app.tools.RateTool"
 
     def __init__(self, rates: dict[str, float]) -> None:
         super().__init__(RateArgs, float, "get_rate", "Get what a euro costs.")
@@ -122,9 +124,9 @@ async def load_it() -> None:
 
 
 async def main() -> None:
-    # [schema]
-    print(price_tool.schema)
-    # [/schema]
+    parameters = price_tool.schema["parameters"]
+    print(json.dumps(parameters["properties"], indent=1))
+    print(parameters["required"])
     await run_it()
     await call_it()
     await load_it()
@@ -134,7 +136,29 @@ if __name__ == "__main__":
     trio.run(main)
 
 # Prints:
-# ['ticker', 'date', 'currency'] ['ticker', 'date']
+# {
+#  "ticker": {
+#   "description": "ticker",
+#   "title": "Ticker",
+#   "type": "string"
+#  },
+#  "date": {
+#   "description": "as YYYY/MM/DD",
+#   "title": "Date",
+#   "type": "string"
+#  },
+#  "currency": {
+#   "default": "USD",
+#   "description": "currency",
+#   "enum": [
+#    "EUR",
+#    "USD"
+#   ],
+#   "title": "Currency",
+#   "type": "string"
+#  }
+# }
+# ['ticker', 'date']
 # 185.4
 # ['price', 'count']
 # result: 170.2
