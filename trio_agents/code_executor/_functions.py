@@ -37,6 +37,8 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Q = ParamSpec("Q")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -193,13 +195,12 @@ class FunctionWithRequirements(Generic[T, P]):
         """Call the function."""
         return self.func(*args, **kwargs)
 
-    @classmethod
+    @staticmethod
     def from_callable(
-        cls,
-        func: Callable[P, T],
+        func: Callable[Q, U],
         python_packages: Sequence[str] = (),
         global_imports: Sequence[Import] = (),
-    ) -> FunctionWithRequirements[T, P]:
+    ) -> FunctionWithRequirements[U, Q]:
         """Return *func* with what it needs."""
         return FunctionWithRequirements(func, python_packages, global_imports)
 
