@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, Union
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from ._parameters import is_list, is_object
-from ._signature import field_name
+from ._signature import field_names
 
 __all__ = ["model_of_schema"]
 
@@ -72,13 +72,16 @@ class _Models:
         self, name: str, schema: Mapping[str, Any], title: str, *, is_open: bool
     ) -> type[BaseModel]:
         required = schema.get("required", ())
+        properties: Mapping[str, Any] = schema.get("properties", {})
+        names = field_names(properties)
         fields: dict[str, Any] = {}
-        for argument, inner in schema.get("properties", {}).items():
+        for argument, inner in properties.items():
             hint = self._type(inner, f"{name}_{argument}")
-            default = ... if argument in required else inner.get("default")
-            field = Field(alias=argument, description=inner.get("description"))
+            known = inner if is_object(inner) else {}
+            field = Field(alias=argument, description=known.get("description"))
             # What is optional may be left out, which is not the same as None.
-            fields[field_name(argument)] = (Annotated[hint, field], default)
+            default = ... if argument in required else known.get("default")
+            fields[names[argument]] = (Annotated[hint, field], default)
         more = schema.get("additionalProperties", is_open)
         config = ConfigDict(
             title=title, extra="allow" if more else "forbid", protected_namespaces=()

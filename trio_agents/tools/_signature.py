@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from inspect import BoundArguments, Parameter, Signature
@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from .._sansio._cancellation import CancellationToken
 from ._attrs_classes import with_attrs_classes
 
-__all__ = ["FunctionSignature", "field_name", "innermost"]
+__all__ = ["FunctionSignature", "field_names", "innermost"]
 
 _TOKEN: Final = "cancellation_token"
 
@@ -51,11 +51,11 @@ class FunctionSignature:
         parameters = dict(self._signature.parameters)
         self.takes_token = parameters.pop(_TOKEN, None) is not None
         # By the parameter's name: a field of a pydantic model cannot have every name.
-        self._fields = {
-            parameter.name: field_name(parameter.name)
+        self._fields = field_names(
+            parameter.name
             for parameter in parameters.values()
             if parameter.kind is not Parameter.VAR_KEYWORD
-        }
+        )
         self.model = self._model(name, parameters, hints)
 
     def _model(
@@ -72,7 +72,8 @@ class FunctionSignature:
                     "__pydantic_extra__": GenericAlias(dict, (str, hint))
                 }
             else:
-                fields[self._fields[parameter.name]] = _field(parameter, hint)
+                field = self._fields[parameter.name]
+                fields[field] = _field(parameter, hint, is_renamed=field != parameter.name)
         namespace["model_config"] = ConfigDict(
             title=f"arguments of {name}", extra=extra, protected_namespaces=()
         )
@@ -121,13 +122,22 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         ) from error
 
 
-def field_name(name: str) -> str:
-    """Return a name that a field of a pydantic model may have for an argument *name*."""
-    is_free = not name.startswith("_") and not hasattr(BaseModel, name)
-    return name if is_free else f"argument_{name.strip('_')}"
+def field_names(arguments: Iterable[str]) -> dict[str, str]:
+    """Return names that fields of a pydantic model may have, by the names of the arguments."""
+    names = list(arguments)
+    fields = {name: name for name in names if name[:1] != "_" and not hasattr(BaseModel, name)}
+    taken = set(fields)
+    for name in names:
+        if name not in fields:
+            field = f"argument_{name.strip('_')}"
+            while field in taken:
+                field += "_"
+            taken.add(field)
+            fields[name] = field
+    return fields
 
 
-def _field(parameter: Parameter, hint: Any) -> tuple[Any, Any]:
+def _field(parameter: Parameter, hint: Any, *, is_renamed: bool) -> tuple[Any, Any]:
     default: Any = ... if parameter.default is Signature.empty else parameter.default
     texts = [_text(item) for item in hint.__metadata__] if get_origin(hint) is Annotated else []
     if parameter.kind is Parameter.VAR_POSITIONAL:
@@ -136,7 +146,7 @@ def _field(parameter: Parameter, hint: Any) -> tuple[Any, Any]:
     ours: dict[str, Any] = {}
     if known.description is None:
         ours["description"] = next(filter(None, texts), parameter.name)
-    if known.alias is None and field_name(parameter.name) != parameter.name:
+    if known.alias is None and is_renamed:
         ours["alias"] = parameter.name
     return Annotated[hint, Field(**ours)], default
 

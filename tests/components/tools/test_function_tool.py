@@ -314,11 +314,14 @@ async def test_every_kind_of_parameter_is_filled() -> None:
 
 
 async def test_names_that_pydantic_has_taken_are_fine() -> None:
-    def function(_a: int, json: str, schema: int, copy: int = 3, model_name: str = "m") -> Any:
-        return _a, json, schema, copy, model_name
+    def function(
+        _a: int, argument_a: int, json: str, schema: int, copy: int = 3, model_name: str = "m"
+    ) -> Any:
+        return _a, argument_a, json, schema, copy, model_name
 
-    assert list(properties(function)) == ["_a", "json", "schema", "copy", "model_name"]
-    assert await run(function, _a=1, json="j", schema=2) == (1, "j", 2, 3, "m")
+    names = ["_a", "argument_a", "json", "schema", "copy", "model_name"]
+    assert list(properties(function)) == names
+    assert await run(function, _a=1, argument_a=0, json="j", schema=2) == (1, 0, "j", 2, 3, "m")
 
 
 async def test_an_alias_is_what_the_model_sees() -> None:

@@ -278,7 +278,9 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
         """Return the arguments that were given, and of the others those that have a default."""
         properties: Mapping[str, Any] = self._config.json_schema.get("properties", {})
         defaults: dict[str, Any] = {
-            name: inner["default"] for name, inner in properties.items() if "default" in inner
+            name: inner["default"]
+            for name, inner in properties.items()
+            if is_object(inner) and "default" in inner
         }
         return {**defaults, **args.model_dump(mode="json", by_alias=True, exclude_unset=True)}
 
