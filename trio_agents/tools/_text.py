@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any, cast
 
@@ -18,8 +19,9 @@ __all__ = ["text_of_error", "text_of_value"]
 def text_of_value(value: Any) -> str:
     """Return *value* as text: what has a structure as JSON, anything else as `str` has it."""
     if _has_structure(value):
-        # Not in ASCII: a model reads other letters, and their escapes cost it more tokens.
-        return json.dumps(to_jsonable_python(value, fallback=_to_json), ensure_ascii=False)
+        with suppress(ValueError):  # bytes that are no text, something that contains itself
+            # Not in ASCII: a model reads other letters, and their escapes cost it more tokens.
+            return json.dumps(to_jsonable_python(value, fallback=_to_json), ensure_ascii=False)
     return str(value)
 
 

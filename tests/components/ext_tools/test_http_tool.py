@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -256,7 +257,20 @@ async def test_in_a_workbench_a_refused_connection_is_a_result(server: Server) -
     server.server_close()
     result = await StaticWorkbench([tool(server)]).call_tool("items", {"id": "a"})
     assert result.is_error
-    assert "connect" in result.to_text().lower()
+    assert result.to_text().startswith("POST 127.0.0.1 could not be asked: ")
+
+
+async def test_https_is_not_spoken_to_whoever_cannot_prove_who_he_is(server: Server) -> None:
+    with pytest.raises(ConnectionError, match=r"POST 127\.0\.0\.1 could not be asked: .+"):
+        await run(tool(server, scheme="https"), id="a")
+
+
+async def test_without_its_extra_it_says_what_to_install(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    with pytest.raises(ImportError, match=r"pip install 'trio-agents\[http\]'"):
+        await run(tool(server), id="a")
 
 
 @pytest.mark.parametrize(

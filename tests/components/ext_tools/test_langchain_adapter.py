@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -173,6 +174,12 @@ async def test_a_cancelled_token_ends_either_kind(
 def test_what_is_none_of_langchains_tools_is_refused() -> None:
     with pytest.raises(TypeError, match="a tool of LangChain's, a BaseTool, not int"):
         LangChainToolAdapter(3)  # type: ignore[arg-type]
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langchain_core.tools", None)
+    with pytest.raises(ImportError, match=r"pip install 'trio-agents\[langchain\]'"):
+        LangChainToolAdapter(add)
 
 
 def test_it_cannot_be_dumped() -> None:

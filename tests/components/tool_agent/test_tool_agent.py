@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -12,6 +13,7 @@ import pytest
 import trio_agents
 import trio_agents.asyncio
 from trio_agents import (
+    EVENT_LOGGER_NAME,
     AgentId,
     AgentRuntime,
     CancellationToken,
@@ -23,6 +25,7 @@ from trio_agents import (
     message_handler,
 )
 from trio_agents.exceptions import UnknownAgentType
+from trio_agents.logging import ToolCallEvent
 from trio_agents.models import (
     AssistantMessage,
     FunctionExecutionResult,
@@ -88,6 +91,17 @@ async def test_a_call_is_answered_with_the_result(open_runtime: Open) -> None:
         assert answer == result("add", "2", is_error=False)
         agent = await runtime.try_get_underlying_agent_instance(TOOL_AGENT, ToolAgent)
         assert agent.tools == TOOLS
+
+
+async def test_the_event_of_a_call_names_the_tool_agent(
+    open_runtime: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, EVENT_LOGGER_NAME)
+    async with open_runtime() as runtime:
+        await register(runtime)
+        await runtime.send_message(call("add", '{"a": 1}'), TOOL_AGENT)
+    [event] = [r.msg for r in caplog.records if isinstance(r.msg, ToolCallEvent)]
+    assert (event.tool_name, event.result, event.agent_id) == ("add", "2", TOOL_AGENT)
 
 
 # TL-16
@@ -216,7 +230,7 @@ async def ask(runtime: Any, client: ScriptedClient, key: str = "default") -> Ans
     return answer
 
 
-# TA-02 TA-03
+# TA-02 TA-03 TL-18 TL-19 TL-23
 async def test_the_loop_goes_on_until_the_model_answers_with_text(open_runtime: Open) -> None:
     calls = [call("add", '{"a": 1}', "x")]
     more = [call("add", '{"a": 2, "b": 3}', "y")]
@@ -295,7 +309,6 @@ class Approval(DefaultInterventionHandler):
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = answers
-        self.may_break = anyio.Event()
         self.seen: list[tuple[str, AgentId | None, AgentId]] = []
 
     async def on_send(
@@ -307,9 +320,6 @@ class Approval(DefaultInterventionHandler):
         match self.answers[message.id]:
             case "deny":
                 raise ToolException(message.id, "The user has denied it.", message.name)
-            case "break":
-                await self.may_break.wait()
-                raise RuntimeError("the prompt is broken")
             case "drop":
                 return DropMessage
             case _:
@@ -339,26 +349,50 @@ async def test_a_tool_is_only_run_if_somebody_agrees(open_runtime: Open) -> None
     ]
 
 
+class Breaking(ToolAgent):
+    """A tool agent with faults of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("Runs tools.", TOOLS)
+        self.waiting = 0
+        self.enough = anyio.Event()
+        self.unwound: list[str] = []
+
+    @message_handler
+    async def handle_function_call(
+        self, message: FunctionCall, ctx: MessageContext
+    ) -> FunctionExecutionResult:
+        self.waiting += 1
+        if self.waiting == 2:
+            self.enough.set()
+        try:
+            await self.enough.wait()
+            if message.name == "wait":
+                await anyio.sleep_forever()
+        finally:
+            self.unwound.append(message.name)
+        raise RuntimeError(f"the fault of {message.name}")
+
+
 async def test_any_other_failure_fails_the_loop_and_cancels_the_other_calls(
     open_runtime: Open,
 ) -> None:
-    approval = Approval({"a": "agree", "b": "break"})
-    unwound = False
-
-    async def wait() -> None:
-        nonlocal unwound
-        approval.may_break.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            unwound = True
-
-    client = ScriptedClient([call("wait", id="a"), call("add", '{"a": 1}', "b")])
-    async with open_runtime(intervention_handlers=[approval]) as runtime:
-        await register(runtime, FunctionTool(wait, ""))
-        with pytest.raises(RuntimeError, match="the prompt is broken"):
+    client = ScriptedClient([call("wait", id="a"), call("break", id="b")])
+    async with open_runtime() as runtime:
+        await Breaking.register(runtime, "tools", Breaking)
+        with pytest.raises(RuntimeError, match="the fault of break"):
             await ask(runtime, client)
-        assert unwound
+        agent = await runtime.try_get_underlying_agent_instance(TOOL_AGENT, Breaking)
+    assert sorted(agent.unwound) == ["break", "wait"]
+
+
+async def test_failures_at_the_same_time_are_a_group(open_runtime: Open) -> None:
+    client = ScriptedClient([call("one", id="a"), call("other", id="b")])
+    async with open_runtime() as runtime:
+        await Breaking.register(runtime, "tools", Breaking)
+        with pytest.raises(ExceptionGroup) as caught:
+            await ask(runtime, client)
+    assert sorted(map(str, caught.value.exceptions)) == ["the fault of one", "the fault of other"]
 
 
 async def test_without_a_tool_agent_the_loop_fails(open_runtime: Open) -> None:

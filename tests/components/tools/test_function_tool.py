@@ -529,6 +529,7 @@ async def test_a_function_that_takes_the_token_gets_that_of_the_run() -> None:
         ([functions.Point(1), "é"], '[{"x": 1, "y": 0}, "é"]'),
         (functions.Point, str(functions.Point)),
         ({"a": ValueError("why")}, '{"a": "why"}'),
+        ({"a": b"\xff"}, "{'a': b'\\xff'}"),
     ],
 )
 def test_what_has_a_structure_is_json_for_the_model(value: Any, text: str) -> None:

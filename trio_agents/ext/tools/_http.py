@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ..._components._component import Component
 from ..._sansio._cancellation import CancellationToken
+from ..._sansio._events import describe_exception
 from ...tools._base_tool import BaseTool
 from ...tools._parameters import is_list, is_object, parameters_of_schema
 from ...tools._schema import ToolSchema
@@ -232,7 +233,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
                 the answer is too large or no JSON.
             ValueError: an argument cannot be in a path.
             TimeoutError: there was no whole answer in time.
-            httpx2.HTTPError: the server could not be reached.
+            ConnectionError: the server could not be reached, or has broken off.
             ImportError: httpx2 is not installed.
         """
         httpx = _httpx2()
@@ -262,6 +263,10 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             raise TimeoutError(
                 f"{self._where()} has not answered within {config.timeout:g} s"
             ) from None
+        except httpx.HTTPError as error:  # some have no text, and some loops' errors neither
+            raise ConnectionError(
+                f"{self._where()} could not be asked: {describe_exception(error)}"
+            ) from error
 
     def _verification(self, httpx: Any) -> ssl.SSLContext | bool:
         if self._config.scheme == "http":
