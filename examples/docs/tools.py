@@ -124,9 +124,7 @@ async def load_it() -> None:
 
 
 async def main() -> None:
-    parameters = price_tool.schema["parameters"]
-    print(json.dumps(parameters["properties"], indent=1))
-    print(parameters["required"])
+    print(json.dumps(price_tool.schema, indent=1))
     await run_it()
     await call_it()
     await load_it()
@@ -137,28 +135,40 @@ if __name__ == "__main__":
 
 # Prints:
 # {
-#  "ticker": {
-#   "description": "ticker",
-#   "title": "Ticker",
-#   "type": "string"
-#  },
-#  "date": {
-#   "description": "as YYYY/MM/DD",
-#   "title": "Date",
-#   "type": "string"
-#  },
-#  "currency": {
-#   "default": "USD",
-#   "description": "currency",
-#   "enum": [
-#    "EUR",
-#    "USD"
+#  "name": "get_price",
+#  "description": "Get the price of a stock.",
+#  "parameters": {
+#   "type": "object",
+#   "properties": {
+#    "ticker": {
+#     "description": "ticker",
+#     "title": "Ticker",
+#     "type": "string"
+#    },
+#    "date": {
+#     "description": "as YYYY/MM/DD",
+#     "title": "Date",
+#     "type": "string"
+#    },
+#    "currency": {
+#     "default": "USD",
+#     "description": "currency",
+#     "enum": [
+#      "EUR",
+#      "USD"
+#     ],
+#     "title": "Currency",
+#     "type": "string"
+#    }
+#   },
+#   "required": [
+#    "ticker",
+#    "date"
 #   ],
-#   "title": "Currency",
-#   "type": "string"
-#  }
+#   "additionalProperties": false
+#  },
+#  "strict": false
 # }
-# ['ticker', 'date']
 # 185.4
 # ['price', 'count']
 # result: 170.2
