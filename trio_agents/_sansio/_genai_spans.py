@@ -9,14 +9,14 @@ The attribute names stand here as constants of our own. The package that has the
 (``opentelemetry-semantic-conventions``) marks them as deprecated, since the conventions moved to a
 repository of theirs; and they are still in incubation, so names may change.
 
-Left out: a variant for streams. A span that is current around a ``yield`` of an async generator
-leaks into the code that reads the stream; start such a span with an explicit parent instead.
+A span that is current around a ``yield`` of an async generator leaks into the code that reads the
+stream. So a tool that streams has `ToolStreamSpan`, which is current only while the tool runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ._tracing import SCOPE_NAME, end_span
@@ -24,7 +24,12 @@ from ._tracing import SCOPE_NAME, end_span
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanKind, Tracer
 
-__all__ = ["trace_create_agent_span", "trace_invoke_agent_span", "trace_tool_span"]
+__all__ = [
+    "ToolStreamSpan",
+    "trace_create_agent_span",
+    "trace_invoke_agent_span",
+    "trace_tool_span",
+]
 
 # https://opentelemetry.io/docs/specs/semconv/gen-ai/ - and, checked by running it, what AutoGen
 # Core 0.7 sets. It only knows gen_ai.system, which the conventions have since renamed to
@@ -127,15 +132,44 @@ def trace_tool_span(
         tool_description: what the tool is for.
         tool_call_id: the id that the model gave to this call.
     """
+    span = _start_tool(tool_name, tracer, parent, tool_description, tool_call_id)
+    with _current_until_ended(span):
+        yield span
+
+
+class ToolStreamSpan:
+    """The span of `trace_tool_span`, for a tool that gives its results one by one."""
+
+    def __init__(
+        self,
+        tool_name: str,
+        *,
+        tool_description: str | None = None,
+        tool_call_id: str | None = None,
+    ) -> None:
+        """Start the span. Its parent is the current one."""
+        self._span = _start_tool(tool_name, None, None, tool_description, tool_call_id)
+
+    def running(self) -> AbstractContextManager[Span]:
+        """Make the span current for a block, in which the tool runs."""
+        return _current(self._span)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """End it, with the exception that has ended the tool."""
+        end_span(self._span, error)
+
+
+def _start_tool(
+    name: str,
+    tracer: Tracer | None,
+    parent: Span | None,
+    description: str | None,
+    call_id: str | None,
+) -> Span:
     from opentelemetry.trace import SpanKind
 
-    attributes = {
-        _TOOL_NAME: tool_name,
-        _TOOL_DESCRIPTION: tool_description,
-        _TOOL_CALL_ID: tool_call_id,
-    }
-    with _span("execute_tool", tool_name, SpanKind.INTERNAL, tracer, parent, attributes) as span:
-        yield span
+    attributes = {_TOOL_NAME: name, _TOOL_DESCRIPTION: description, _TOOL_CALL_ID: call_id}
+    return _start("execute_tool", name, SpanKind.INTERNAL, tracer, parent, attributes)
 
 
 @contextmanager
@@ -147,12 +181,25 @@ def _span(
     parent: Span | None,
     attributes: dict[str, str | None],
 ) -> Generator[Span, Any, None]:
+    span = _start(operation, name, kind, tracer, parent, attributes)
+    with _current_until_ended(span):
+        yield span
+
+
+def _start(
+    operation: str,
+    name: str,
+    kind: SpanKind,
+    tracer: Tracer | None,
+    parent: Span | None,
+    attributes: dict[str, str | None],
+) -> Span:
     from opentelemetry import trace
 
     if tracer is None:
         tracer = trace.get_tracer(SCOPE_NAME)
     given = {key: value for key, value in attributes.items() if value is not None}
-    span = tracer.start_span(
+    return tracer.start_span(
         f"{operation} {name}",
         context=None if parent is None else trace.set_span_in_context(parent),
         kind=kind,
@@ -163,10 +210,20 @@ def _span(
             **given,
         },
     )
+
+
+def _current(span: Span) -> AbstractContextManager[Span]:
+    from opentelemetry import trace
+
+    # Exceptions are recorded once, by end_span: use_span knows nothing of cancellations.
+    return trace.use_span(span, record_exception=False, set_status_on_exception=False)
+
+
+@contextmanager
+def _current_until_ended(span: Span) -> Generator[None, Any, None]:
     try:
-        # Exceptions are recorded once, by end_span: use_span knows nothing of cancellations.
-        with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-            yield span
+        with _current(span):
+            yield
     except BaseException as exc:
         end_span(span, exc)
         raise

@@ -1,0 +1,187 @@
+"""`LangChainToolAdapter` with LangChain's own tools."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import anyio
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+pytest.importorskip("langchain_core")
+
+from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool, tool
+
+from trio_agents import CancellationToken
+from trio_agents.ext.tools.langchain import LangChainToolAdapter
+from trio_agents.tools import StaticWorkbench
+
+TOKEN = CancellationToken()
+
+
+@tool
+def add(a: int, b: int = 2) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@tool
+async def later(a: Annotated[int, "A number."]) -> int:
+    """Wait, then give it back."""
+    await anyio.lowlevel.checkpoint()
+    return a
+
+
+class UpperArgs(BaseModel):
+    text: str = Field(description="The text.")
+
+
+class Upper(BaseTool):
+    """A tool that is a class."""
+
+    name: str = "upper"
+    description: str = "Make it upper case."
+    args_schema: type[BaseModel] = UpperArgs
+
+    def _run(self, text: str) -> str:
+        return text.upper()
+
+
+class Both(Upper):
+    name: str = "both"
+
+    async def _arun(self, text: str) -> str:
+        await anyio.lowlevel.checkpoint()
+        return text.title()
+
+
+# TL-28
+async def test_tools_of_every_kind_are_run() -> None:
+    async def echo(text: str) -> str:
+        return f"{text}!"
+
+    one = Tool(name="one", func=lambda text: f"{text}!", description="Echo.")
+    other = Tool(name="other", func=None, coroutine=echo, description="Echo.")
+    kinds: list[tuple[Any, dict[str, Any], Any]] = [
+        (add, {"a": 1}, 3),
+        (add, {"a": "1", "b": 4}, 5),
+        (later, {"a": 1}, 1),
+        (Upper(), {"text": "a"}, "A"),
+        (Both(), {"text": "ab"}, "Ab"),
+        (one, {"tool_input": "a"}, "a!"),
+        (other, {"tool_input": "a"}, "a!"),
+    ]
+    for langchain_tool, arguments, expected in kinds:
+        adapter = LangChainToolAdapter(langchain_tool)
+        assert await adapter.run_json(arguments, TOKEN) == expected
+
+
+# TL-28
+def test_the_schema_is_langchains() -> None:
+    schema: Any = LangChainToolAdapter(add).schema
+    assert schema["name"] == "add"
+    assert schema["description"] == "Add two numbers."
+    assert schema["parameters"] == {
+        "type": "object",
+        "properties": {
+            "a": {"title": "A", "type": "integer"},
+            "b": {"default": 2, "title": "B", "type": "integer"},
+        },
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    described: Any = LangChainToolAdapter(Upper()).schema
+    assert described["parameters"]["properties"]["text"]["description"] == "The text."
+
+
+async def test_a_tool_that_is_described_by_a_json_schema_is_run() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    described = StructuredTool.from_function(
+        func=lambda a: a * 2, name="twice", description="Double it.", args_schema=schema
+    )
+    adapter = LangChainToolAdapter(described)
+    assert await adapter.run_json({"a": "2"}, TOKEN) == 4
+    with pytest.raises(ValidationError, match="Field required"):
+        await adapter.run_json({}, TOKEN)
+
+
+def test_what_langchain_injects_is_not_shown() -> None:
+    @tool
+    def greet(name: str, user: Annotated[str, InjectedToolArg] = "nobody") -> str:
+        """Greet."""
+        return f"{name} {user}"
+
+    schema: Any = LangChainToolAdapter(greet).schema
+    assert list(schema["parameters"]["properties"]) == ["name"]
+
+
+async def test_an_ordinary_tool_runs_in_a_worker_thread() -> None:
+    @tool
+    def where() -> int:
+        """Tell the thread."""
+        return threading.get_ident()
+
+    assert await LangChainToolAdapter(where).run_json({}, TOKEN) != threading.get_ident()
+
+
+async def test_what_a_tool_raises_is_raised() -> None:
+    @tool
+    def fail() -> None:
+        """Fail."""
+        raise LookupError("nothing found")
+
+    with pytest.raises(LookupError, match="nothing found"):
+        await LangChainToolAdapter(fail).run_json({}, TOKEN)
+    result = await StaticWorkbench([LangChainToolAdapter(fail)]).call_tool("fail")
+    assert result.to_text() == "nothing found"
+
+
+@pytest.fixture
+def released() -> Iterator[threading.Event]:
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_a_cancelled_token_ends_either_kind(
+    MessageCancelled: type[BaseException], released: threading.Event
+) -> None:
+    token = CancellationToken()
+
+    @tool
+    async def wait() -> None:
+        """Wait for ever."""
+        token.cancel()
+        await anyio.sleep_forever()
+
+    with pytest.raises(MessageCancelled):
+        await LangChainToolAdapter(wait).run_json({}, token)
+    other = CancellationToken()
+
+    @tool
+    def block() -> None:
+        """Block."""
+        other.cancel()
+        released.wait(30)
+
+    with pytest.raises(MessageCancelled):
+        await LangChainToolAdapter(block).run_json({}, other)
+
+
+def test_what_is_none_of_langchains_tools_is_refused() -> None:
+    with pytest.raises(TypeError, match="a tool of LangChain's, a BaseTool, not int"):
+        LangChainToolAdapter(3)  # type: ignore[arg-type]
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langchain_core.tools", None)
+    with pytest.raises(ImportError, match=r"pip install 'trio-agents\[langchain\]'"):
+        LangChainToolAdapter(add)
+
+
+def test_it_cannot_be_dumped() -> None:
+    with pytest.raises(NotImplementedError):
+        LangChainToolAdapter(add).dump_component()
