@@ -15,11 +15,12 @@ from pydantic import BaseModel
 
 from ..._components._component import Component, ComponentLoader, is_component_instance
 from ..._sansio._errors import ComponentError
+from ._config import as_options, taken_apart
 from ._openai_client import (
+    OBJECTS,
     BaseOpenAIChatCompletionClient,
-    as_options,
     connection,
-    taken_apart,
+    response_format,
 )
 from ._openai_config import (
     AzureOpenAIClientConfiguration,
@@ -70,10 +71,14 @@ class AzureOpenAIChatCompletionClient(
             ValueError: the model is not known by name, and *model_info* does not tell.
             openai.OpenAIError: there is no key and no token.
         """
-        fields = dict(options)
-        provider = cast("TokenProvider | None", fields.pop("azure_ad_token_provider", None))
-        objects, output_type, config = taken_apart(
-            AzureOpenAIClientConfigurationConfigModel, fields
+        fields: dict[str, Any] = {**options}
+        provider: TokenProvider | None = fields.pop("azure_ad_token_provider", None)
+        config, objects, output_type = taken_apart(
+            AzureOpenAIClientConfigurationConfigModel,
+            type(self).__name__,
+            fields,
+            OBJECTS,
+            response_format,
         )
         self._token_provider = provider
         sdk = import_sdk("openai", "openai").AsyncAzureOpenAI(
@@ -110,7 +115,7 @@ class AzureOpenAIChatCompletionClient(
             options["azure_ad_token_provider"] = ComponentLoader.load_component(
                 config.azure_ad_token_provider, cast("type[BaseModel]", object)
             )
-        return cls(**options)
+        return cls(**cast(Any, options))
 
 
 def _off_the_loop(provider: TokenProvider) -> Callable[[], Awaitable[str]]:

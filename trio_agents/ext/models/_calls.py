@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
-from typing import Final
+from typing import Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
 
-__all__ = ["function_call"]
+__all__ = ["arguments_of", "function_call"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
@@ -24,3 +25,18 @@ def function_call(id: str | None, name: str, arguments: str) -> FunctionCall:
         name=_NOT_IN_NAMES.sub("_", name)[:64],
         arguments=arguments,
     )
+
+
+def arguments_of(call: FunctionCall) -> dict[str, Any]:
+    """Return the arguments of *call* for an API that takes an object.
+
+    What a model has written is not always one. It stays in the conversation all the same, beside
+    the result that says so, and the model can do better.
+    """
+    try:
+        arguments: object = json.loads(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if isinstance(arguments, dict):
+        return cast("dict[str, Any]", arguments)
+    return {"arguments": call.arguments}

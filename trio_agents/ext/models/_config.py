@@ -7,14 +7,27 @@ repr and written as asterisks; the others are written as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Required, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+# typing's own is refused by pydantic before Python 3.12.
+from typing_extensions import TypedDict
+
 from ...models._model_info import ModelCapabilities, ModelInfo
 
-__all__ = ["ClientConfig", "Headers", "checked_config", "given", "plain_headers"]
+__all__ = [
+    "ClientConfig",
+    "Headers",
+    "JSONSchema",
+    "ResponseFormat",
+    "as_options",
+    "checked_config",
+    "given",
+    "plain_headers",
+    "taken_apart",
+]
 
 _SECRET_NAME: Final = re.compile(r"auth|key|token|secret|cookie|credential|password", re.IGNORECASE)
 
@@ -38,6 +51,22 @@ def plain_headers(headers: dict[str, str | SecretStr] | None) -> dict[str, str] 
         name: value.get_secret_value() if isinstance(value, SecretStr) else value
         for name, value in headers.items()
     }
+
+
+class JSONSchema(TypedDict, total=False):
+    """A schema that answers keep to."""
+
+    name: Required[str]
+    description: str
+    schema: dict[str, object]
+    strict: bool | None
+
+
+class ResponseFormat(TypedDict, total=False):
+    """What answers look like, in the words of the API."""
+
+    type: Required[Literal["text", "json_object", "json_schema"]]
+    json_schema: JSONSchema | None
 
 
 class ClientConfig(BaseModel):
@@ -76,6 +105,42 @@ def checked_config(schema: type[ConfigT], client: str, arguments: Mapping[str, A
             f"{client}: "
             + "; ".join(f"{'.'.join(map(str, r['loc']))}: {r['msg']}" for r in reasons)
         ) from None
+
+
+def taken_apart(
+    schema: type[ConfigT],
+    client: str,
+    arguments: Mapping[str, Any],
+    objects: Iterable[str],
+    format_of: Callable[[type[BaseModel]], Any],
+) -> tuple[ConfigT, dict[str, Any], type[BaseModel] | None]:
+    """Take the arguments of a constructor apart.
+
+    Args:
+        schema: the class of the configuration.
+        client: the client's name, for errors.
+        arguments: the arguments.
+        objects: the names of those that no configuration can describe.
+        format_of: gives what the API is told of a pydantic model that answers are to fit.
+
+    Returns:
+        The configuration; the objects that were given; the pydantic model that answers are to fit.
+
+    Raises:
+        TypeError: an argument is missing, unknown, or of another type.
+    """
+    kept = {name: arguments[name] for name in objects if arguments.get(name) is not None}
+    fields = {name: arguments[name] for name in arguments if name not in kept}
+    wanted = fields.get("response_format")
+    output_type: type[BaseModel] | None = None
+    if isinstance(wanted, type) and issubclass(wanted, BaseModel):
+        output_type, fields["response_format"] = wanted, format_of(wanted)
+    return checked_config(schema, client, fields), kept, output_type
+
+
+def as_options(config: BaseModel) -> dict[str, Any]:
+    """Return the constructor's arguments that make what *config* describes."""
+    return {name: getattr(config, name) for name in config.model_fields_set}
 
 
 def given(config: BaseModel, names: frozenset[str]) -> dict[str, Any]:

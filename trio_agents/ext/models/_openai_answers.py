@@ -6,7 +6,6 @@ reasons for stopping wrong, thoughts in fields of other names.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -19,8 +18,8 @@ from ...models._messages import (
     RequestUsage,
     TopLogprob,
 )
-from ...models._model_info import ModelFamily
 from ._calls import function_call
+from ._thinking import ThoughtMarks, without_thought
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
@@ -40,7 +39,6 @@ _REASONS: Final[dict[str | None, FinishReasons]] = {
     "function_call": "function_calls",
     "content_filter": "content_filter",
 }
-_THINK: Final = re.compile(r"\s*<think>(?P<thought>.*?)</think>\s*(?P<rest>.*)", re.DOTALL)
 
 
 def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
@@ -85,9 +83,8 @@ def _to_result(
     usage: RequestUsage,
     logprobs: list[ChatCompletionTokenLogprob] | None,
 ) -> CreateResult:
-    thought = reasoning
-    if family == ModelFamily.R1 and (found := _THINK.fullmatch(text)):
-        thought, text = found["thought"].strip(), found["rest"]
+    written, text = without_thought(family, text)
+    thought = reasoning or written
     content: str | list[FunctionCall]
     finish = _REASONS.get(reason, "unknown")
     if calls:
@@ -174,7 +171,7 @@ class Assembly:
     _logprobs: list[TheirLogprob] = field(default_factory=list)
     _usage: CompletionUsage | None = None
     _reason: str | None = None
-    _thinking: bool = False
+    _marks: ThoughtMarks = field(default_factory=ThoughtMarks)
     _began: bool = False
 
     def add(self, chunk: ChatCompletionChunk) -> Iterator[str]:
@@ -189,21 +186,14 @@ class Assembly:
                 self._logprobs.extend(choice.logprobs.content)
             if reasoning := _reasoning(delta.model_extra):
                 self._reasoning.append(reasoning)
-                yield reasoning if self._thinking else f"<think>{reasoning}"
-                self._thinking = True
+                yield from self._marks.thought(reasoning)
             for piece, pieces in ((delta.content, self._text), (delta.refusal, self._refusal)):
                 if piece:
-                    yield from self._end_of_thought()
                     pieces.append(piece)
-                    yield piece
+                    yield from self._marks.text(piece)
             self._add_calls(delta.tool_calls or ())
             if self._reason is not None:
-                yield from self._end_of_thought()
-
-    def _end_of_thought(self) -> Iterator[str]:
-        if self._thinking:
-            self._thinking = False
-            yield "</think>"
+                yield from self._marks.end()
 
     def _add_calls(self, deltas: Iterable[ChoiceDeltaToolCall]) -> None:
         for delta in deltas:

@@ -17,7 +17,7 @@ from ...models._messages import CreateResult, LLMMessage
 from ...tools._schema import ToolSchema
 from ...tools._tool import Tool
 from ._base import SdkClient
-from ._config import checked_config, given, plain_headers
+from ._config import as_options, given, plain_headers, taken_apart
 from ._known_models import is_same_model, known_model, what_model_can
 from ._openai_answers import Assembly, from_completion
 from ._openai_config import (
@@ -37,6 +37,8 @@ __all__ = ["BaseOpenAIChatCompletionClient", "OpenAIChatCompletionClient"]
 
 # What the client itself says, and what asks for answers that it would not understand.
 _OURS: Final = ("messages", "stream", "functions", "function_call", "n")
+# Arguments of the constructors that no configuration can describe.
+OBJECTS: Final = ("http_client", "token_counter")
 
 
 class BaseOpenAIChatCompletionClient(SdkClient, ABC):
@@ -194,7 +196,13 @@ class OpenAIChatCompletionClient(
             ValueError: the model is not known by name, and *model_info* does not tell.
             openai.OpenAIError: there is no key.
         """
-        objects, output_type, config = taken_apart(OpenAIClientConfigurationConfigModel, options)
+        config, objects, output_type = taken_apart(
+            OpenAIClientConfigurationConfigModel,
+            type(self).__name__,
+            options,
+            OBJECTS,
+            response_format,
+        )
         home = home_of(config.model)
         key: str | None = config.api_key.get_secret_value() if config.api_key else None
         if home is not None:
@@ -213,23 +221,7 @@ class OpenAIChatCompletionClient(
 
     @classmethod
     def _from_config(cls, config: OpenAIClientConfigurationConfigModel) -> Self:
-        return cls(**as_options(config))
-
-
-_OBJECTS: Final = ("http_client", "token_counter")
-
-
-def taken_apart(
-    schema: type[Any], options: Mapping[str, Any]
-) -> tuple[dict[str, Any], type[BaseModel] | None, Any]:
-    """Take a constructor's arguments apart: objects, the type of answers, the configuration."""
-    objects = {name: options[name] for name in _OBJECTS if options.get(name) is not None}
-    fields = {name: options[name] for name in options if name not in _OBJECTS}
-    wanted = fields.get("response_format")
-    output_type: type[BaseModel] | None = None
-    if isinstance(wanted, type) and issubclass(wanted, BaseModel):
-        output_type, fields["response_format"] = wanted, response_format(wanted)
-    return objects, output_type, checked_config(schema, schema.__name__, fields)
+        return cls(**cast(Any, as_options(config)))
 
 
 def connection(
@@ -243,11 +235,6 @@ def connection(
         "http_client": objects.get("http_client"),
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def as_options(config: BaseOpenAIClientConfigurationConfigModel) -> Any:
-    """Return the constructor's arguments that make what *config* describes."""
-    return {name: getattr(config, name) for name in config.model_fields_set}
 
 
 def response_format(json_output: bool | type[BaseModel]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ compares them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Required, TypeAlias
+from typing import TYPE_CHECKING, Any, Required, TypeAlias
 
 from pydantic import BaseModel, SecretStr
 
@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from ..._components._component_model import ComponentModel
 from ...models._model_info import ModelCapabilities, ModelInfo
-from ._config import ClientConfig, Headers
+from ._config import ClientConfig, Headers, ResponseFormat
 from ._tokens import TokenCounter
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ __all__ = [
     "BaseOpenAIClientConfigurationConfigModel",
     "CreateArguments",
     "CreateArgumentsConfigModel",
-    "JSONSchema",
     "OpenAIClientConfiguration",
     "OpenAIClientConfigurationConfigModel",
     "ResponseFormat",
@@ -41,22 +40,6 @@ __all__ = [
 
 #: Gives a token for each request: at once, blocking (it then runs in a thread), or awaitably.
 TokenProvider: TypeAlias = Callable[[], str] | Callable[[], Awaitable[str]]
-
-
-class JSONSchema(TypedDict, total=False):
-    """A schema that answers keep to."""
-
-    name: Required[str]
-    description: str
-    schema: dict[str, object]
-    strict: bool | None
-
-
-class ResponseFormat(TypedDict, total=False):
-    """What answers look like, in the words of the API."""
-
-    type: Required[Literal["text", "json_object", "json_schema"]]
-    json_schema: JSONSchema | None
 
 
 class StreamOptions(TypedDict, total=False):
