@@ -95,8 +95,8 @@ def _usage(usage: Mapping[str, Any]) -> RequestUsage:
 class Assembly:
     """Puts an answer together that comes in pieces; see that of OpenAI."""
 
-    _blocks: list[Block] = field(default_factory=list)
-    _usage: dict[str, Any] = field(default_factory=dict)
+    _blocks: list[Block] = field(default_factory=list[Block])
+    _usage: dict[str, Any] = field(default_factory=dict[str, Any])
     _reason: str | None = None
     _began: bool = False
     _marks: ThoughtMarks = field(default_factory=ThoughtMarks)

@@ -161,10 +161,11 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly()
+        # under_token closes this generator, however it ends, and so the block.
         async with await self._sdk.messages.create(stream=True, **request) as stream:
             async for event in stream:
                 for text in assembly.add(event):
-                    yield text
+                    yield text  # noqa: ASYNC119
         yield self._kept(assembly.answer())
 
     def _kept(self, answer: Answer) -> CreateResult:

@@ -123,7 +123,8 @@ def _off_the_loop(provider: TokenProvider) -> Callable[[], Awaitable[str]]:
         if inspect.iscoroutinefunction(provider):
             return cast(str, await provider())
         # Left alone when cancelled: all it does is to fill the cache of its credential.
+        found: str | Awaitable[str]
         found = await anyio.to_thread.run_sync(provider, abandon_on_cancel=True)
-        return await found if inspect.isawaitable(found) else cast(str, found)
+        return found if isinstance(found, str) else await found
 
     return token

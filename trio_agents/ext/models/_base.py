@@ -174,7 +174,7 @@ class SdkClient(ChatCompletionClient, ABC):
             raise
         finally:
             # Closing a connection does not wait, and must happen in a cancelled scope as well.
-            await pieces.aclose()  # noqa: ASYNC102
+            await pieces.aclose()
 
     def _wanted(
         self, json_output: bool | type[BaseModel] | None, extra: Mapping[str, Any]

@@ -113,7 +113,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             wanted = None if isinstance(tool_choice, str) else tool_choice.name
             request["tools"] = to_tools([t for t in tools if wanted in (None, t["name"])])
         request |= {name: extra[name] for name in extra if name not in self._options}
-        options = {
+        options: dict[str, Any] = {
             **(self._config.options or {}),
             **(extra.get("options") or {}),
             **{name: extra[name] for name in extra if name in self._options},
@@ -138,7 +138,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
                     yield text
         finally:
             # The SDK's generator holds the connection. Closing that does not wait.
-            await stream.aclose()  # noqa: ASYNC102
+            await stream.aclose()
         yield assembly.result()
 
     async def _close(self) -> None:

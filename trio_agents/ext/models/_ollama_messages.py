@@ -95,10 +95,12 @@ class Assembly:
     """
 
     family: str
-    _text: list[str] = field(default_factory=list)
-    _thought: list[str] = field(default_factory=list)
-    _calls: list[FunctionCall] = field(default_factory=list)
-    _logprobs: list[ChatCompletionTokenLogprob] = field(default_factory=list)
+    _text: list[str] = field(default_factory=list[str])
+    _thought: list[str] = field(default_factory=list[str])
+    _calls: list[FunctionCall] = field(default_factory=list[FunctionCall])
+    _logprobs: list[ChatCompletionTokenLogprob] = field(
+        default_factory=list[ChatCompletionTokenLogprob]
+    )
     _usage: RequestUsage = field(default_factory=lambda: RequestUsage(0, 0))
     _reason: str | None = None
     _marks: ThoughtMarks = field(default_factory=ThoughtMarks)

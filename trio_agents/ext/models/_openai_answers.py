@@ -162,13 +162,13 @@ class Assembly:
 
     family: str
     model: str = ""
-    _text: list[str] = field(default_factory=list)
-    _refusal: list[str] = field(default_factory=list)
-    _reasoning: list[str] = field(default_factory=list)
-    _calls: list[_Call] = field(default_factory=list)
+    _text: list[str] = field(default_factory=list[str])
+    _refusal: list[str] = field(default_factory=list[str])
+    _reasoning: list[str] = field(default_factory=list[str])
+    _calls: list[_Call] = field(default_factory=list[_Call])
     # The call that a piece with this index goes on with.
-    _open: dict[int, _Call] = field(default_factory=dict)
-    _logprobs: list[TheirLogprob] = field(default_factory=list)
+    _open: dict[int, _Call] = field(default_factory=dict[int, _Call])
+    _logprobs: list[TheirLogprob] = field(default_factory=list[TheirLogprob])
     _usage: CompletionUsage | None = None
     _reason: str | None = None
     _marks: ThoughtMarks = field(default_factory=ThoughtMarks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,7 +52,7 @@ def check_arguments(arguments: Mapping[str, object], accepted: frozenset[str], h
 
 
 @contextmanager
-def noted(note: str) -> Iterator[None]:
+def noted(note: str) -> Generator[None]:
     """Add *note* to the exceptions that leave the block; they stay what the SDK made them."""
     try:
         yield
