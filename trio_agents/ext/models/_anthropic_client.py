@@ -28,7 +28,6 @@ from ._anthropic_models import MODELS
 from ._anthropic_thoughts import Thoughts
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
-from ._known_models import known_model, what_model_can
 from ._sdk import accepted_arguments, check_arguments, import_sdk
 
 __all__ = ["AnthropicChatCompletionClient"]
@@ -90,13 +89,10 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
         self._sdk = import_sdk("anthropic", "anthropic").AsyncAnthropic(
             **{name: value for name, value in connection.items() if value is not None}
         )
-        known = known_model(MODELS, config.model)
         super().__init__(
             model=config.model,
-            model_info=what_model_can(
-                MODELS, config.model, config.model_info, config.model_capabilities
-            ),
-            token_limit=config.token_limit or (known.token_limit if known else None),
+            model_info=MODELS.info(config.model, config.model_info, config.model_capabilities),
+            token_limit=config.token_limit or MODELS.token_limit(config.model),
             token_counter=objects.get("token_counter"),
             output_type=output_type,
             undumped={name: objects[name] for name in objects if name != "token_counter"},

@@ -13,10 +13,9 @@ from ...models._messages import CreateResult, LLMMessage
 from ...tools._schema import ToolSchema
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
-from ._known_models import what_model_can
 from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClientConfiguration
 from ._ollama_messages import Assembly, to_messages, to_tools
-from ._ollama_models import MODELS, known_ollama_model
+from ._ollama_models import MODELS, untagged
 from ._sdk import accepted_arguments, check_arguments, import_sdk
 
 __all__ = ["OllamaChatCompletionClient"]
@@ -74,16 +73,11 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             headers=plain_headers(config.headers),
             **objects.get("http_options", {}),
         )
-        known = known_ollama_model(config.model)
+        name = untagged(config.model)
         super().__init__(
             model=config.model,
-            model_info=what_model_can(
-                MODELS,
-                config.model.partition(":")[0],
-                config.model_info,
-                config.model_capabilities,
-            ),
-            token_limit=config.token_limit or (known.token_limit if known else None),
+            model_info=MODELS.info(name, config.model_info, config.model_capabilities),
+            token_limit=config.token_limit or MODELS.token_limit(name),
             token_counter=objects.get("token_counter"),
             output_type=output_type,
             undumped={name: objects[name] for name in objects if name != "token_counter"},

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from ...models._model_info import ModelFamily as F
-from ._known_models import KnownModel, row
+from ._known_models import ModelTable, row
 
-__all__ = ["MODELS", "known_ollama_model"]
+__all__ = ["MODELS", "untagged"]
 
 # The server makes every model keep to a schema, so all have j and s. v vision, f functions.
-MODELS: Final = {
+_ROWS: Final = {
     "codegemma": row("js", F.UNKNOWN, 8_192),
     "codellama": row("js", F.UNKNOWN, 16_384),
     "command-r": row("fjs", F.UNKNOWN, 131_072),
@@ -62,8 +62,9 @@ MODELS: Final = {
     "yi": row("js", F.UNKNOWN, 4_096),
     "zephyr": row("js", F.UNKNOWN, 32_768),
 }
+MODELS: Final = ModelTable(_ROWS)
 
 
-def known_ollama_model(model: str) -> KnownModel | None:
-    """Look *model* up; None if it is not known."""
-    return MODELS.get(model.partition(":")[0])
+def untagged(model: str) -> str:
+    """Return the name of *model* without its tag."""
+    return model.partition(":")[0]

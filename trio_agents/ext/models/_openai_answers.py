@@ -6,7 +6,7 @@ reasons for stopping wrong, thoughts in fields of other names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -64,7 +64,7 @@ def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
             if call.type == "function"
         ],
         usage=_usage(completion.usage),
-        logprobs=_logprobs(choice.logprobs.content if choice.logprobs else None),
+        logprobs=_logprobs((choice.logprobs and choice.logprobs.content) or ()),
     )
 
 
@@ -81,7 +81,7 @@ def _to_result(
     reasoning: str,
     calls: list[FunctionCall],
     usage: RequestUsage,
-    logprobs: list[ChatCompletionTokenLogprob] | None,
+    logprobs: list[ChatCompletionTokenLogprob],
 ) -> CreateResult:
     written, text = without_thought(family, text)
     thought = reasoning or written
@@ -101,7 +101,7 @@ def _to_result(
         content=content,
         usage=usage,
         cached=False,
-        logprobs=logprobs,
+        logprobs=logprobs or None,
         thought=thought or None,
     )
 
@@ -121,9 +121,7 @@ def _usage(usage: CompletionUsage | None) -> RequestUsage:
     )
 
 
-def _logprobs(found: Sequence[TheirLogprob] | None) -> list[ChatCompletionTokenLogprob] | None:
-    if not found:
-        return None
+def _logprobs(found: Iterable[TheirLogprob]) -> list[ChatCompletionTokenLogprob]:
     return [
         ChatCompletionTokenLogprob(
             token=item.token,
@@ -168,7 +166,9 @@ class Assembly:
     _calls: list[_Call] = field(default_factory=list[_Call])
     # The call that a piece with this index goes on with.
     _open: dict[int, _Call] = field(default_factory=dict[int, _Call])
-    _logprobs: list[TheirLogprob] = field(default_factory=list[TheirLogprob])
+    _logprobs: list[ChatCompletionTokenLogprob] = field(
+        default_factory=list[ChatCompletionTokenLogprob]
+    )
     _usage: CompletionUsage | None = None
     _reason: str | None = None
     _marks: ThoughtMarks = field(default_factory=ThoughtMarks)
@@ -183,7 +183,7 @@ class Assembly:
             delta = choice.delta
             self._reason = choice.finish_reason or self._reason
             if choice.logprobs and choice.logprobs.content:
-                self._logprobs.extend(choice.logprobs.content)
+                self._logprobs.extend(_logprobs(choice.logprobs.content))
             if reasoning := _reasoning(delta.model_extra):
                 self._reasoning.append(reasoning)
                 yield from self._marks.thought(reasoning)
@@ -223,5 +223,5 @@ class Assembly:
             reasoning="".join(self._reasoning),
             calls=[function_call(call.id, call.name, call.arguments) for call in self._calls],
             usage=_usage(self._usage),
-            logprobs=_logprobs(self._logprobs),
+            logprobs=self._logprobs,
         )

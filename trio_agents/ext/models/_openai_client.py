@@ -18,7 +18,7 @@ from ...tools._schema import ToolSchema
 from ...tools._tool import Tool
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
-from ._known_models import is_same_model, known_model, what_model_can
+from ._known_models import is_same_model
 from ._openai_answers import Assembly, from_completion
 from ._openai_config import (
     CREATE_ARGUMENTS,
@@ -53,13 +53,10 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
     ) -> None:
         if config.n not in (None, 1):
             raise ValueError("n must be 1: a CreateResult is one answer")
-        known = known_model(MODELS, config.model)
         super().__init__(
             model=config.model,
-            model_info=what_model_can(
-                MODELS, config.model, config.model_info, config.model_capabilities
-            ),
-            token_limit=config.token_limit or (known.token_limit if known else None),
+            model_info=MODELS.info(config.model, config.model_info, config.model_capabilities),
+            token_limit=config.token_limit or MODELS.token_limit(config.model),
             token_counter=objects.get("token_counter"),
             output_type=output_type,
             undumped={name: objects[name] for name in objects if name != "token_counter"},

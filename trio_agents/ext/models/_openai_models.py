@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from ...models._model_info import ModelFamily as F
-from ._known_models import row
+from ._known_models import ModelTable, row
 
 __all__ = ["HOMES", "MODELS", "Home", "home_of"]
 
 # Abilities: v vision, f functions, j JSON, s structured output, m multiple system messages.
-MODELS: Final = {
+_ROWS: Final = {
     "gpt-5": row("vfjsm", F.GPT_5, 400_000),
     "gpt-5-mini": row("vfjsm", F.GPT_5, 400_000),
     "gpt-5-nano": row("vfjsm", F.GPT_5, 400_000),
@@ -66,6 +67,13 @@ MODELS: Final = {
     "Llama-4-Scout-17B-16E-Instruct-FP8": row("vfjsm", F.LLAMA_4_SCOUT, 128_000),
     "Llama-4-Maverick-17B-128E-Instruct-FP8": row("vfjsm", F.LLAMA_4_MAVERICK, 128_000),
 }
+
+_LINES: Final = {
+    re.compile(r"gpt-[5-9](\.\d+)?(-(mini|nano|pro|sol|terra|luna|astra))?"): row(
+        "vfjsm", F.GPT_5, None
+    ),
+}
+MODELS: Final = ModelTable(_ROWS, _LINES)
 
 
 @dataclass(frozen=True, slots=True)
