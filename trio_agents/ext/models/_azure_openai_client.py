@@ -119,12 +119,14 @@ class AzureOpenAIChatCompletionClient(
 
 
 def _off_the_loop(provider: TokenProvider) -> Callable[[], Awaitable[str]]:
+    def in_the_thread() -> tuple[str | Awaitable[str]]:
+        return (provider(),)  # trio refuses a thread that returns a coroutine, so it is wrapped
+
     async def token() -> str:
         if inspect.iscoroutinefunction(provider):
             return cast(str, await provider())
         # Left alone when cancelled: all it does is to fill the cache of its credential.
-        found: str | Awaitable[str]
-        found = await anyio.to_thread.run_sync(provider, abandon_on_cancel=True)
+        (found,) = await anyio.to_thread.run_sync(in_the_thread, abandon_on_cancel=True)
         return found if isinstance(found, str) else await found
 
     return token

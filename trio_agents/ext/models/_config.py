@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
 
-from ...models._model_info import ModelCapabilities, ModelInfo
+from ...models._model_info import ModelCapabilities
 
 __all__ = [
     "ClientConfig",
@@ -83,7 +83,8 @@ class ClientConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
 
     model: str
-    model_info: ModelInfo | None = None
+    # Not ModelInfo: older descriptions have no structured_output. `ModelTable.info` checks it.
+    model_info: dict[str, Any] | None = None
     model_capabilities: ModelCapabilities | None = None
     token_limit: int | None = Field(default=None, gt=0)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from ...models._model_info import ModelCapabilities, ModelFamily, ModelInfo, validate_model_info
 
@@ -86,7 +86,7 @@ class ModelTable:
     def info(
         self,
         model: str,
-        model_info: ModelInfo | None = None,
+        model_info: Mapping[str, Any] | None = None,
         model_capabilities: ModelCapabilities | None = None,
     ) -> ModelInfo:
         """Return what *model* can do: as it was said, or as it is known.
@@ -96,7 +96,7 @@ class ModelTable:
         """
         if model_info is not None:
             validate_model_info(model_info)
-            return model_info
+            return cast(ModelInfo, dict(model_info))
         if model_capabilities is not None:
             info = {**model_capabilities, "family": ModelFamily.UNKNOWN}
             validate_model_info(info)
