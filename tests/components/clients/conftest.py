@@ -7,6 +7,7 @@ warning is left, and only here nobody wants it.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -17,10 +18,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
+import httpx
+import httpx2
 import psutil
 import pytest
+
+from trio_agents.models import ChatCompletionClient
 
 HERE: Final = Path(__file__).parent
 NOISE: Final = "ignore:Async generator .(openai|httpx|httpcore|anthropic|ollama):ResourceWarning"
@@ -80,8 +84,8 @@ class ModelServer:
 
     def requests(self, match: str) -> list[dict[str, Any]]:
         """Return the bodies of requests in which *match* occurs."""
-        entries = self._call("GET", "/journal?" + "path=" + quote("/"))
-        bodies = [entry["body"] for entry in entries]
+        entries = self._call("GET", "/journal")
+        bodies: list[dict[str, Any]] = [entry["body"] for entry in entries]
         return [body for body in bodies if match in json.dumps(body)]
 
     def established(self) -> int:
@@ -135,3 +139,93 @@ _numbers = itertools.count(1)
 def ask() -> str:
     """A user's message that no other test says. With closing words: none is part of another."""
     return f"question-{next(_numbers)}."
+
+
+class Provider:
+    """One of the clients, and what its SDK and its API call things."""
+
+    def __init__(
+        self,
+        client: str,
+        model: str,
+        refused: str,
+        timed_out: tuple[str, ...],
+        cut: tuple[str, ...],
+        where: Callable[[str], dict[str, Any]],
+    ) -> None:
+        self.client, self.model = client, model
+        self.refused, self.timed_out, self.cut, self.where = refused, timed_out, cut, where
+        self.name = client.removesuffix("ChatCompletionClient").lower()
+
+    def __call__(self, url: str, **options: Any) -> ChatCompletionClient:
+        """Make a client for the server at *url*."""
+        module = importlib.import_module(f"trio_agents.ext.models.{self.name}")
+        defaults = {"model": self.model, **self.where(url)}
+        if self.name != "ollama":
+            defaults |= {"api_key": "sk-test", "max_retries": 0}
+        client: ChatCompletionClient = getattr(module, self.client)(**{**defaults, **options})
+        return client
+
+    def small_pool(self, size: int) -> dict[str, Any]:
+        """Return options for a client with a pool of *size* connections."""
+        if self.name == "ollama":
+            return {"http_options": {"limits": httpx.Limits(max_connections=size)}}
+        http_client = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=size), timeout=60)
+        return {"http_client": http_client}
+
+    def recording(self, sent: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return options for a client whose requests are put into *sent*, as they leave."""
+
+        async def record(request: Any) -> None:
+            sent.append(json.loads(request.content))
+
+        hooks = {"request": [record]}
+        if self.name == "ollama":
+            return {"http_options": {"event_hooks": hooks}}
+        return {"http_client": httpx2.AsyncClient(event_hooks=hooks)}
+
+    def error(self, names: str | tuple[str, ...]) -> tuple[type[Exception], ...]:
+        """Return the classes of exceptions called *names*, as ``module.Name``."""
+        found: list[type[Exception]] = []
+        for name in (names,) if isinstance(names, str) else names:
+            module, _, attribute = name.rpartition(".")
+            found.append(getattr(importlib.import_module(module), attribute))
+        return tuple(found)
+
+
+PROVIDERS: Final = {
+    provider.name: provider
+    for provider in (
+        Provider(
+            "OpenAIChatCompletionClient",
+            "gpt-4o",
+            "openai.RateLimitError",
+            ("openai.APITimeoutError", "httpx2.ReadTimeout"),
+            ("openai.APIConnectionError", "httpx2.RemoteProtocolError"),
+            lambda url: {"base_url": f"{url}/v1"},
+        ),
+        Provider(
+            "AnthropicChatCompletionClient",
+            "claude-sonnet-5",
+            "anthropic.RateLimitError",
+            ("anthropic.APITimeoutError", "httpx2.ReadTimeout"),
+            ("anthropic.APIConnectionError", "httpx2.RemoteProtocolError"),
+            lambda url: {"base_url": url},
+        ),
+        Provider(
+            "OllamaChatCompletionClient",
+            "qwen3:8b",
+            "ollama.ResponseError",
+            ("httpx.ReadTimeout",),
+            ("httpx.RemoteProtocolError", "httpx.ReadError"),
+            lambda url: {"host": url},
+        ),
+    )
+}
+
+
+@pytest.fixture(params=PROVIDERS)
+def provider(request: pytest.FixtureRequest) -> Provider:
+    """Each of the clients in turn."""
+    found: Provider = PROVIDERS[request.param]
+    return found

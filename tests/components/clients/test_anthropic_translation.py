@@ -169,7 +169,7 @@ def test_what_newer_sdks_do_not_know_is_sent_all_the_same_but_for_a_default() ->
         "top_k": 4,
     }
     assert "extra_body" not in request(ASKED, options={"temperature": 1.0})
-    with pytest.raises(ValueError, match="'no_such'.*max_tokens"):
+    with pytest.raises(ValueError, match=r"'no_such'.*max_tokens"):
         request(ASKED, extra={"no_such": 1})
 
 
