@@ -15,11 +15,10 @@ import shutil
 import subprocess
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import httpx2
 import psutil
 import pytest
@@ -169,7 +168,7 @@ class Provider:
     def small_pool(self, size: int) -> dict[str, Any]:
         """Return options for a client with a pool of *size* connections."""
         if self.name == "ollama":
-            return {"http_options": {"limits": httpx.Limits(max_connections=size)}}
+            return {}
         http_client = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=size), timeout=60)
         return {"http_client": http_client}
 
@@ -229,3 +228,9 @@ def provider(request: pytest.FixtureRequest) -> Provider:
     """Each of the clients in turn."""
     found: Provider = PROVIDERS[request.param]
     return found
+
+
+@pytest.fixture
+def cancels() -> int:
+    """How many requests are cancelled at any moment; the full number is a thousand."""
+    return int(os.environ.get("TRIO_AGENTS_CANCELS", "200"))

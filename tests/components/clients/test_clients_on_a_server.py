@@ -66,6 +66,11 @@ async def read(
     pytest.fail("the stream has ended without a result")
 
 
+async def whole(client: ChatCompletionClient, ask: str) -> CreateResult:
+    """Read a stream to its end, for what comes last."""
+    return (await read(client, user(ask)))[1]
+
+
 # MC-09 MC-10
 async def test_a_question_is_answered(aimock: ModelServer, provider: Provider, ask: str) -> None:
     aimock.answers(ask, {"content": "Hello.", "usage": usage(provider, 3, 2)})
@@ -384,9 +389,8 @@ async def test_calls_are_logged_and_their_bodies_are_not(
 async def test_a_stream_of_openai_counts_only_if_it_is_asked_to(
     aimock: ModelServer, ask: str
 ) -> None:
-    aimock.answers(
-        ask, {"content": "Hello.", "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
-    )
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    aimock.answers(ask, {"content": "Hello.", "usage": usage})
     client = OpenAIChatCompletionClient(
         model="gpt-4o", api_key="k", base_url=f"{aimock.url}/v1", max_retries=0
     )
@@ -430,10 +434,7 @@ async def test_another_model_that_answers_is_a_warning_and_the_call_goes_on(
     aimock.answers(ask, {"content": "Hello.", "model": "gpt-4o-mini"})
     client = PROVIDERS["openai"](aimock.url)
     with pytest.warns(UserWarning, match="gpt-4o was asked, and gpt-4o-mini has answered"):
-        if streamed:
-            _, result = await read(client, user(ask))
-        else:
-            result = await client.create([user(ask)])
+        result = await (whole(client, ask) if streamed else client.create([user(ask)]))
     assert result.content == "Hello."
     await client.close()
 

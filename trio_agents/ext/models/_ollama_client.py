@@ -65,13 +65,16 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             _OBJECTS,
             _schema,
         )
-        ollama = import_sdk("ollama", "ollama")
+        ollama, httpx = import_sdk("ollama", "ollama"), import_sdk("httpx", "ollama")
         self._sdk = ollama.AsyncClient(
             host=config.host,
             follow_redirects=config.follow_redirects,
             timeout=config.timeout,
             headers=plain_headers(config.headers),
-            **objects.get("http_options", {}),
+            # httpx 0.28 loses a place in its pool for each request that is cancelled while it waits
+            # for one, and a client without places waits for ever. Without a limit none waits.
+            **{"limits": httpx.Limits(max_connections=None, max_keepalive_connections=20)}
+            | dict(objects.get("http_options", {})),
         )
         name = untagged(config.model)
         super().__init__(

@@ -30,7 +30,9 @@ class OllamaClientConfiguration(TypedDict, total=False):
         options: Options of the model, such as ``temperature`` and ``num_ctx``.
         think: Whether the model thinks before it answers, or how hard.
         keep_alive: How long the server keeps the model in memory after a request.
-        http_options: Further arguments of ``httpx.AsyncClient``. They cannot be dumped.
+        http_options: Further arguments of ``httpx.AsyncClient``. They cannot be dumped. The number
+            of connections has no limit here; with a limit, requests that are cancelled while they
+            wait for a connection use up httpx's pool.
         token_counter: Counts tokens; None for `estimate_tokens`. It cannot be dumped.
     """
 
