@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         for word in words[1:]:
             word["content"] = " " + word["content"]
         pieces = [*words, {"tool_calls": answer.get("tool_calls")}]
-        choices = [{"index": 0, "delta": piece} for piece in pieces]
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": piece} for piece in pieces]
         choices.append({"index": 0, "delta": {}, "finish_reason": reason})
         events = [json.dumps({**base, "choices": [choice]}) for choice in choices]
         text = "".join(f"data: {event}\n\n" for event in [*events, "[DONE]"])
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def local_model() -> Iterator[str]:
+def local_model() -> Generator[str]:
     """Run the server, and give its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})

@@ -80,10 +80,8 @@ async def test_a_second_server_is_understood_too(fakellm: str, name: str) -> Non
     client = PROVIDERS[name](fakellm)
     hello = UserMessage(content="hello", source="bob")
     assert (await client.create([hello])).content == "Hi there, and welcome."
-    pieces: list[Any] = []
     async with aclosing(client.create_stream([hello])) as stream:
-        async for piece in stream:
-            pieces.append(piece)
+        pieces: list[Any] = [piece async for piece in stream]
     *texts, result = pieces
     assert "".join(texts) == "Hi there, and welcome."
     assert isinstance(result, CreateResult)
