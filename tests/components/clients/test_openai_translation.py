@@ -12,11 +12,13 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from trio_agents import FunctionCall, Image
 from trio_agents.ext.models._openai_answers import Assembly, from_completion
 from trio_agents.ext.models._openai_messages import to_messages, to_tool_choice, to_tools
+from trio_agents.ext.models.openai import OpenAIChatCompletionClient
 from trio_agents.models import (
     AssistantMessage,
     CreateResult,
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
+    LLMMessage,
     RequestUsage,
     SystemMessage,
     UserMessage,
@@ -356,3 +358,23 @@ def test_the_schema_of_an_answer_is_what_the_sdk_itself_would_send() -> None:
 
     assert response_format(Step) == type_to_response_format_param(Step)
     assert response_format(True) == {"type": "json_object"}
+
+
+def request(messages: list[LLMMessage], **options: Any) -> list[dict[str, Any]]:
+    client = OpenAIChatCompletionClient(**{"model": "gpt-4o", "api_key": "k", **options})
+    sent: list[dict[str, Any]]
+    sent = client._checked_request(messages, [], "auto", None, {})["messages"]
+    return sent
+
+
+def test_a_client_names_speakers_as_it_was_made_to() -> None:
+    said: list[LLMMessage] = [UserMessage(content="hi", source="bob")]
+    assert request(said) == [{"role": "user", "content": "hi", "name": "bob"}]
+    assert request(said, include_name_in_message=False) == [{"role": "user", "content": "hi"}]
+    assert request(said, add_name_prefixes=True)[0]["content"] == "bob said:\nhi"
+
+
+def test_system_messages_are_one_for_a_model_that_takes_one() -> None:
+    said: list[LLMMessage] = [SystemMessage(content="a"), SystemMessage(content="b")]
+    assert [message["content"] for message in request(said)] == ["a", "b"]
+    assert [message["content"] for message in request(said, model="gemini-2.0-flash")] == ["a\nb"]
