@@ -154,7 +154,7 @@ async def test_a_token_cancels_the_wait_before_another_try(
 WORKERS = 20
 
 
-# Their number is in the environment: TRIO_AGENTS_CANCELS=1000.
+# MC-13. Their number may be in the environment: TRIO_AGENTS_CANCELS=1000.
 async def test_cancels_at_any_moment_leave_no_connection_and_the_client_usable(
     aimock: ModelServer, provider: Provider, ask: str, cancels: int
 ) -> None:

@@ -128,6 +128,7 @@ def test_a_stream_gives_its_texts_and_then_the_whole() -> None:
     )
 
 
+# MC-21
 def test_calls_are_given_ids() -> None:
     calls = [{"function": {"name": "add", "arguments": {"a": number}}} for number in (1, 2)]
     text, result = assembled(
