@@ -15,6 +15,7 @@ __all__ = ["ALIASES", "OWN_PROVIDERS", "provider_of"]
 OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
     {
         "trio_agents.InMemoryStore",
+        "trio_agents.ext.auth.azure.AzureTokenProvider",
         "trio_agents.ext.cache_store.diskcache.DiskCacheStore",
         "trio_agents.ext.cache_store.redis.RedisStore",
         "trio_agents.ext.code_executors.docker.DockerCommandLineCodeExecutor",

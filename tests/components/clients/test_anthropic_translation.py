@@ -1,0 +1,276 @@
+"""From conversations to Anthropic's API and back: plain functions, no server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import PIL.Image
+import pytest
+from anthropic.types import Message, RawMessageStreamEvent
+from pydantic import BaseModel, TypeAdapter
+
+from trio_agents import FunctionCall, Image
+from trio_agents.ext.models._anthropic_answers import Answer, Assembly, from_message
+from trio_agents.ext.models._anthropic_messages import (
+    system_text,
+    to_messages,
+    to_tool_choice,
+    to_tools,
+)
+from trio_agents.ext.models._anthropic_thoughts import Thoughts
+from trio_agents.ext.models.anthropic import AnthropicChatCompletionClient
+from trio_agents.models import (
+    AssistantMessage,
+    FunctionExecutionResult,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+    RequestUsage,
+    SystemMessage,
+    UserMessage,
+)
+from trio_agents.tools import ToolSchema
+
+CALL = FunctionCall(id="c1", name="add", arguments='{"a": 1}')
+PICTURE = Image(PIL.Image.new("RGB", (2, 2)))
+USE = {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}}
+EVENT: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
+
+
+def nothing(call: FunctionCall) -> tuple[dict[str, Any], ...]:
+    return ()
+
+
+def message(content: list[dict[str, Any]], reason: str = "end_turn", **usage: int) -> Message:
+    return Message.model_validate(
+        {
+            "id": "m",
+            "type": "message",
+            "role": "assistant",
+            "model": "claude-sonnet-5",
+            "content": content,
+            "stop_reason": reason,
+            "stop_sequence": None,
+            "usage": {"input_tokens": 3, "output_tokens": 4, **usage},
+        }
+    )
+
+
+def request(
+    messages: list[LLMMessage], tools: list[ToolSchema] | None = None, **more: Any
+) -> dict[str, Any]:
+    options = {"model": "claude-sonnet-5", "api_key": "k", **more.pop("options", {})}
+    client = AnthropicChatCompletionClient(**options)
+    json_output, extra = client._wanted(more.get("json_output"), more.get("extra", {}))
+    choice = more.get("tool_choice", "auto")
+    return client._request(messages, tools or [], choice, json_output, extra)
+
+
+ASKED: list[LLMMessage] = [UserMessage(content="1+3?", source="bob")]
+TOOL = ToolSchema(name="add", description="adds", parameters={"type": "object", "properties": {}})
+
+
+def test_each_kind_of_message_has_its_blocks() -> None:
+    result = FunctionExecutionResult(content="4", name="add", call_id="c1", is_error=True)
+    messages: list[LLMMessage] = [
+        SystemMessage(content="be brief"),
+        UserMessage(content=["what?", PICTURE], source="bob"),
+        AssistantMessage(content="see", source="a"),
+        AssistantMessage(content=[CALL], source="a", thought="I add"),
+        FunctionExecutionResultMessage(content=[result]),
+        SystemMessage(content="and true"),
+    ]
+    source = {"type": "base64", "media_type": "image/png", "data": PICTURE.to_base64()}
+    assert to_messages(messages, nothing) == [
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "what?"}, {"type": "image", "source": source}],
+        },
+        {"role": "assistant", "content": [{"type": "text", "text": "see"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "I add"}, USE]},
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "c1", "content": "4", "is_error": True}
+            ],
+        },
+    ]
+    assert system_text(messages) == "be brief\nand true"
+
+
+def test_what_the_api_refuses_is_not_sent() -> None:
+    messages: list[LLMMessage] = [
+        UserMessage(content=" ", source="a"),
+        UserMessage(content="go on", source="a"),
+        AssistantMessage(content="once upon ", source="a"),
+    ]
+    assert to_messages(messages, nothing) == [
+        {"role": "user", "content": [{"type": "text", "text": "go on"}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "once upon"}]},
+    ]
+
+
+def test_arguments_that_are_no_object_are_sent_in_one() -> None:
+    call = FunctionCall(id="c1", name="add", arguments='{"a": ')
+    (sent,) = to_messages([AssistantMessage(content=[call], source="a")], nothing)
+    assert sent["content"] == [{**USE, "input": {"arguments": '{"a": '}}]
+
+
+def test_tools_and_choices_are_in_the_words_of_the_api() -> None:
+    assert to_tools([TOOL, ToolSchema(name="now", strict=True)]) == [
+        {
+            "name": "add",
+            "description": "adds",
+            "input_schema": {"type": "object", "properties": {}},
+        },
+        {"name": "now", "strict": True, "input_schema": {"type": "object", "properties": {}}},
+    ]
+    assert [to_tool_choice(c) for c in ("auto", "required", "none")] == [
+        {"type": "auto"},
+        {"type": "any"},
+        {"type": "none"},
+    ]
+
+
+def test_a_conversation_with_calls_goes_on_without_tools() -> None:
+    sent = request([*ASKED, AssistantMessage(content=[CALL], source="a")])
+    assert sent["tools"] == [{"name": "add", "input_schema": {"type": "object"}}]
+    assert sent["tool_choice"] == {"type": "none"}
+    assert "tools" not in request(ASKED)
+
+
+def test_the_tools_and_the_choice_of_the_client_are_there_for_each_request() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    sent = request(ASKED, [TOOL], options={"tools": [search], "tool_choice": "any"})
+    assert sent["tools"] == [search, *to_tools([TOOL])]
+    assert sent["tool_choice"] == {"type": "any"}
+
+
+# MC-15
+def test_json_is_asked_for_in_words_and_a_type_by_its_schema() -> None:
+    class Step(BaseModel):
+        text: str
+
+    assert "JSON" in request(ASKED, json_output=True)["system"]
+    schema = request(ASKED, json_output=Step)["output_config"]["format"]
+    assert schema["type"] == "json_schema"
+    assert schema["schema"]["additionalProperties"] is False
+    assert schema["schema"]["required"] == ["text"]
+    same = request(ASKED, options={"response_format": Step})["output_config"]["format"]
+    assert same == schema
+    assert request(ASKED, extra={"response_format": Step})["output_config"]["format"] == schema
+    assert "output_config" not in request(
+        ASKED, json_output=False, options={"response_format": Step}
+    )
+
+
+def test_what_newer_sdks_do_not_know_is_sent_all_the_same_but_for_a_default() -> None:
+    assert request(ASKED, options={"temperature": 0.5, "top_k": 4})["extra_body"] == {
+        "temperature": 0.5,
+        "top_k": 4,
+    }
+    assert "extra_body" not in request(ASKED, options={"temperature": 1.0})
+    with pytest.raises(ValueError, match=r"'no_such'.*max_tokens"):
+        request(ASKED, extra={"no_such": 1})
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("end_turn", "stop"),
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("refusal", "content_filter"),
+        ("pause_turn", "unknown"),
+    ],
+)
+def test_reasons_for_stopping_are_translated(theirs: str, ours: str) -> None:
+    answer = from_message(message([{"type": "text", "text": "hi"}], theirs))
+    assert (answer.result.content, answer.result.finish_reason) == ("hi", ours)
+
+
+def test_what_a_cache_has_read_and_written_was_sent_too() -> None:
+    answer = message([], cache_read_input_tokens=10, cache_creation_input_tokens=100)
+    assert from_message(answer).result.usage == RequestUsage(113, 4)
+
+
+THINKING = {"type": "thinking", "thinking": "1+3", "signature": "s"}
+
+
+def test_a_thought_is_a_thought() -> None:
+    answer = from_message(message([THINKING, {"type": "text", "text": "4"}]))
+    assert (answer.result.content, answer.result.thought) == ("4", "1+3")
+
+
+def events(*blocks: tuple[dict[str, Any], list[dict[str, Any]]], reason: str) -> Any:
+    start = message([]).model_dump() | {"usage": {"input_tokens": 3, "output_tokens": 1}}
+    yield {"type": "message_start", "message": start}
+    for index, (block, deltas) in enumerate(blocks):
+        yield {"type": "content_block_start", "index": index, "content_block": block}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    usage = {"output_tokens": 4}
+    delta = {"stop_reason": reason, "stop_sequence": None}
+    yield {"type": "message_delta", "delta": delta, "usage": usage}
+    yield {"type": "message_stop"}
+
+
+def assembled(stream: Any) -> tuple[list[str], Answer]:
+    assembly = Assembly()
+    texts = [text for event in stream for text in assembly.add(EVENT.validate_python(event))]
+    return texts, assembly.answer()
+
+
+def test_a_stream_is_the_same_answer() -> None:
+    texts, answer = assembled(
+        events(
+            (
+                {"type": "thinking", "thinking": "", "signature": ""},
+                [
+                    {"type": "thinking_delta", "thinking": "1+"},
+                    {"type": "thinking_delta", "thinking": "3"},
+                    {"type": "signature_delta", "signature": "s"},
+                ],
+            ),
+            ({"type": "text", "text": ""}, [{"type": "text_delta", "text": "I add"}]),
+            (
+                {**USE, "input": {}},
+                [
+                    {"type": "input_json_delta", "partial_json": '{"a":'},
+                    {"type": "input_json_delta", "partial_json": " 1}"},
+                ],
+            ),
+            reason="tool_use",
+        )
+    )
+    assert texts == ["<think>1+", "3", "</think>", "I add"]
+    whole = from_message(message([THINKING, {"type": "text", "text": "I add"}, USE], "tool_use"))
+    assert answer == whole
+    assert whole.result.content == [CALL]
+    assert whole.result.thought == "I add"
+
+
+def test_a_call_that_is_cut_off_is_kept_as_far_as_it_was_written() -> None:
+    cut = ({**USE, "input": {}}, [{"type": "input_json_delta", "partial_json": '{"a":'}])
+    _, answer = assembled(events(cut, reason="max_tokens"))
+    assert answer.result.content == [FunctionCall(id="c1", name="add", arguments='{"a":')]
+
+
+def test_a_stream_without_a_message_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="before a model began"):
+        Assembly().answer()
+
+
+def test_signed_thoughts_go_back_before_the_calls_they_led_to() -> None:
+    thoughts = Thoughts(kept=2)
+    text = {"type": "text", "text": "I add"}
+    answer = from_message(message([THINKING, text, USE], "tool_use"))
+    thoughts.remember(CALL, answer.thoughts)
+    said = AssistantMessage(content=[CALL], source="a", thought="I add")
+    (sent,) = to_messages([said], thoughts.before)
+    assert sent["content"] == [THINKING, text, USE]
+    for number in range(2):
+        thoughts.remember(FunctionCall(id=str(number), name="f", arguments=""), [])
+    (sent,) = to_messages([said], thoughts.before)  # forgotten
+    assert sent["content"] == [text, USE]

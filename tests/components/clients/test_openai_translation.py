@@ -1,0 +1,380 @@
+"""From conversations to OpenAI's API and back: plain functions, no server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import PIL.Image
+import pytest
+from hypothesis import given, strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from trio_agents import FunctionCall, Image
+from trio_agents.ext.models._openai_answers import Assembly, from_completion
+from trio_agents.ext.models._openai_messages import to_messages, to_tool_choice, to_tools
+from trio_agents.ext.models.openai import OpenAIChatCompletionClient
+from trio_agents.models import (
+    AssistantMessage,
+    CreateResult,
+    FunctionExecutionResult,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+    RequestUsage,
+    SystemMessage,
+    UserMessage,
+)
+from trio_agents.tools import ToolSchema
+
+CALL = FunctionCall(id="c1", name="add", arguments='{"a": 1}')
+PICTURE = Image(PIL.Image.new("RGB", (2, 2)))
+
+
+def completion(message: dict[str, Any], reason: str = "stop", **more: Any) -> ChatCompletion:
+    choice = {
+        "index": 0,
+        "finish_reason": reason,
+        "message": {"role": "assistant", "content": None, **message},
+        **more,
+    }
+    return ChatCompletion.model_validate(
+        {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "m",
+            "choices": [choice],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7},
+        }
+    )
+
+
+def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> ChatCompletionChunk:
+    return ChatCompletionChunk.construct(
+        **{
+            "id": "x",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+            **more,
+        }
+    )
+
+
+def assembled(*chunks: ChatCompletionChunk, family: str = "unknown") -> list[str | CreateResult]:
+    assembly = Assembly(family)
+    texts = [text for piece in chunks for text in assembly.add(piece)]
+    return [*texts, assembly.result()]
+
+
+def test_each_kind_of_message_has_its_role() -> None:
+    results = FunctionExecutionResultMessage(
+        content=[
+            FunctionExecutionResult(content="4", name="add", call_id="c1", is_error=False),
+            FunctionExecutionResult(content="no", name="add", call_id="c2", is_error=True),
+        ]
+    )
+    assert to_messages(
+        [
+            SystemMessage(content="be brief"),
+            UserMessage(content="1+3?", source="bob"),
+            AssistantMessage(content="let me see", source="a", thought="hm"),
+            AssistantMessage(content=[CALL], source="a", thought="I add"),
+            results,
+        ]
+    ) == [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": "1+3?", "name": "bob"},
+        {"role": "assistant", "content": "let me see"},
+        {
+            "role": "assistant",
+            "content": "I add",
+            "tool_calls": [
+                {
+                    "id": "c1",
+                    "type": "function",
+                    "function": {"name": "add", "arguments": '{"a": 1}'},
+                }
+            ],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": "4"},
+        {"role": "tool", "tool_call_id": "c2", "content": "no"},
+    ]
+
+
+def test_pictures_are_parts_of_a_message() -> None:
+    (message,) = to_messages([UserMessage(content=["what is it?", PICTURE], source="bob")])
+    assert message["content"] == [
+        {"type": "text", "text": "what is it?"},
+        {"type": "image_url", "image_url": {"url": PICTURE.data_uri, "detail": "auto"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "first"),
+    [
+        ("hi", "bob said:\nhi"),
+        (["hi", PICTURE], {"type": "text", "text": "bob said:\nhi"}),
+        ([PICTURE, "hi"], {"type": "text", "text": "bob said:\n"}),
+    ],
+)
+def test_name_prefixes_say_who_speaks(content: Any, first: Any) -> None:
+    (message,) = to_messages([UserMessage(content=content, source="bob")], add_name_prefixes=True)
+    found = message["content"]
+    assert (found if isinstance(found, str) else found[0]) == first
+
+
+def test_a_source_that_cannot_be_a_name_is_an_error_that_says_what_to_do() -> None:
+    message = UserMessage(content="hi", source="bob smith")
+    with pytest.raises(ValueError, match=r"'bob smith'.*include_name_in_message=False"):
+        to_messages([message])
+    assert to_messages([message], include_name=False) == [{"role": "user", "content": "hi"}]
+    assert to_messages([message], "mistral") == [{"role": "user", "content": "hi"}]
+
+
+def test_claude_is_spared_what_it_refuses() -> None:
+    assert to_messages(
+        [
+            UserMessage(content="", source="a"),
+            UserMessage(content="go on ", source="a"),
+            AssistantMessage(content="once upon ", source="a"),
+        ],
+        "claude-3-5-sonnet",
+    ) == [
+        {"role": "user", "content": "go on ", "name": "a"},
+        {"role": "assistant", "content": "once upon"},
+    ]
+
+
+def test_gemini_is_given_a_space_instead_of_nothing() -> None:
+    messages = [
+        UserMessage(content="", source="a"),
+        AssistantMessage(content=[CALL], source="a"),
+    ]
+    assert [m["content"] for m in to_messages(messages, "gemini-2.0-flash")] == [" ", " "]
+
+
+def test_tools_are_functions() -> None:
+    tool = ToolSchema(name="add", parameters={"type": "object", "properties": {}}, strict=True)
+    assert to_tools([tool, ToolSchema(name="now", description="the time")]) == [
+        {
+            "type": "function",
+            "function": {
+                "name": "add",
+                "description": "",
+                "strict": True,
+                "parameters": {"type": "object", "properties": {}},
+            },
+        },
+        {
+            "type": "function",
+            "function": {"name": "now", "description": "the time", "strict": False},
+        },
+    ]
+    with pytest.raises(ValueError, match="'a b'"):
+        to_tools([ToolSchema(name="a b")])
+
+
+def test_a_tool_choice_is_a_word_or_a_function() -> None:
+    class Add:
+        name = "add"
+
+    assert to_tool_choice("required") == "required"
+    choice: Any = Add()
+    assert to_tool_choice(choice) == {"type": "function", "function": {"name": "add"}}
+
+
+def test_a_text_is_an_answer() -> None:
+    assert from_completion(completion({"content": "hi"}), "unknown") == CreateResult(
+        finish_reason="stop",
+        content="hi",
+        usage=RequestUsage(prompt_tokens=3, completion_tokens=4),
+        cached=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("stop", "stop"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("tool_calls", "function_calls"),
+        ("who knows", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_reasons_for_stopping_are_translated(theirs: Any, ours: str) -> None:
+    answer = completion({"content": "hi"})
+    answer.choices[0].finish_reason = theirs
+    assert from_completion(answer, "unknown").finish_reason == ours
+
+
+CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}]
+
+
+# MC-17: text or calls
+def test_calls_are_the_content_and_the_text_beside_them_the_thought() -> None:
+    result = from_completion(completion({"content": "I add", "tool_calls": CALLS}), "unknown")
+    assert (result.content, result.thought) == ([CALL], "I add")
+    # Not every server says that it stopped for them.
+    assert result.finish_reason == "function_calls"
+
+
+def test_calls_without_an_id_can_be_answered_and_their_names_sent_back() -> None:
+    call = {"id": "", "type": "function", "function": {"name": "a dd!", "arguments": "{}"}}
+    result = from_completion(completion({"tool_calls": [call, call]}), "unknown")
+    one, other = result.content
+    assert isinstance(one, FunctionCall)
+    assert isinstance(other, FunctionCall)
+    assert one.id
+    assert one.id != other.id
+    assert one.name == "a_dd_"
+
+
+def test_a_refusal_is_no_answer() -> None:
+    result = from_completion(completion({"refusal": "I won't"}), "unknown")
+    assert (result.content, result.finish_reason) == ("I won't", "content_filter")
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_reasoning_is_the_thought(name: str) -> None:
+    result = from_completion(completion({"content": "4", name: "1+3"}), "unknown")
+    assert (result.content, result.thought) == ("4", "1+3")
+
+
+def test_r1_writes_its_thought_into_the_text_and_no_other_family_does() -> None:
+    written = completion({"content": "<think>\n1+3\n</think>\n\n4"})
+    result = from_completion(written, "r1")
+    assert (result.content, result.thought) == ("4", "1+3")
+    assert from_completion(written, "gpt-4o").content == "<think>\n1+3\n</think>\n\n4"
+
+
+def test_logprobs_are_kept() -> None:
+    top = {"token": "hi", "logprob": -0.1, "bytes": [104, 105]}
+    logprobs = {"content": [{**top, "top_logprobs": [top]}], "refusal": None}
+    result = from_completion(completion({"content": "hi"}, logprobs=logprobs), "unknown")
+    assert result.logprobs is not None
+    assert result.logprobs[0].token == "hi"
+    assert result.logprobs[0].bytes == [104, 105]
+    assert result.logprobs[0].top_logprobs is not None
+    assert result.logprobs[0].top_logprobs[0].logprob == -0.1
+
+
+def test_an_answer_without_a_choice_is_an_error_with_what_was_said_instead() -> None:
+    answer = ChatCompletion.construct(id="x", choices=None, error={"message": "no credits"})
+    with pytest.raises(RuntimeError, match="no credits"):
+        from_completion(answer, "unknown")
+    with pytest.raises(RuntimeError, match="without an answer"):
+        Assembly("unknown").result()
+
+
+def test_a_stream_gives_its_texts_and_then_the_whole() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    *texts, result = assembled(
+        chunk({"role": "assistant", "content": ""}),
+        chunk({"content": "he"}),
+        chunk({"content": "llo"}),
+        chunk({}, "stop"),
+        chunk({}, choices=[], usage=usage),
+    )
+    assert texts == ["he", "llo"]
+    assert result == CreateResult(
+        finish_reason="stop", content="hello", usage=RequestUsage(3, 4), cached=False
+    )
+
+
+def test_a_streamed_thought_stands_between_marks() -> None:
+    *texts, result = assembled(
+        chunk({"reasoning_content": "1+"}),
+        chunk({"reasoning_content": "3"}),
+        chunk({"content": "4"}),
+        chunk({}, "stop"),
+    )
+    assert texts == ["<think>1+", "3", "</think>", "4"]
+    assert isinstance(result, CreateResult)
+    assert (result.content, result.thought) == ("4", "1+3")
+
+
+def test_a_thought_before_calls_ends_too() -> None:
+    call = {"index": 0, **CALLS[0]}
+    *texts, result = assembled(
+        chunk({"reasoning": "I add"}), chunk({"tool_calls": [call]}), chunk({}, "tool_calls")
+    )
+    assert texts == ["<think>I add", "</think>"]
+    assert isinstance(result, CreateResult)
+    assert (result.content, result.thought) == ([CALL], "I add")
+
+
+def delta(index: int | None, id: str | None, name: str | None, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}
+
+
+@given(st.lists(st.text(), min_size=2, max_size=4), st.randoms(use_true_random=False))
+def test_streamed_calls_are_put_together_however_they_are_cut(
+    arguments: list[str], random: Any
+) -> None:
+    begun = [chunk(delta(i, f"c{i}", f"f{i}", "")) for i in range(len(arguments))]
+    pieces = [(i, letter) for i, text in enumerate(arguments) for letter in text]
+    order = [i for i, _ in pieces]
+    random.shuffle(order)  # calls may be mixed; the letters of one stay in order
+    letters = {i: iter(text) for i, text in enumerate(arguments)}
+    rest = [chunk(delta(i, None, None, next(letters[i]))) for i in order]
+    (result,) = assembled(*begun, *rest, chunk({}, "tool_calls"))
+    assert isinstance(result, CreateResult)
+    assert result.content == [
+        FunctionCall(id=f"c{i}", name=f"f{i}", arguments=text) for i, text in enumerate(arguments)
+    ]
+
+
+@pytest.mark.parametrize("index", [0, None])
+def test_whole_calls_with_one_index_are_several(index: int | None) -> None:
+    (result,) = assembled(
+        chunk(delta(index, "c1", "add", '{"a": 1}')),
+        chunk(delta(index, "c2", "add", '{"a": 2}')),
+        chunk({}, "stop"),
+    )
+    assert isinstance(result, CreateResult)
+    assert result.content == [CALL, FunctionCall(id="c2", name="add", arguments='{"a": 2}')]
+
+
+def test_a_stream_that_ends_early_has_no_reason() -> None:
+    text, result = assembled(chunk({"content": "he"}))
+    assert text == "he"
+    assert isinstance(result, CreateResult)
+    assert (result.content, result.finish_reason) == ("he", "unknown")
+
+
+def test_the_schema_of_an_answer_is_what_the_sdk_itself_would_send() -> None:
+    from openai.lib._parsing import type_to_response_format_param
+    from pydantic import BaseModel
+
+    from trio_agents.ext.models._openai_client import response_format
+
+    class Step(BaseModel):
+        text: str
+        sub: list[Step] = []
+
+    assert response_format(Step) == type_to_response_format_param(Step)
+    assert response_format(True) == {"type": "json_object"}
+
+
+def request(messages: list[LLMMessage], **options: Any) -> list[dict[str, Any]]:
+    client = OpenAIChatCompletionClient(**{"model": "gpt-4o", "api_key": "k", **options})
+    sent: list[dict[str, Any]]
+    sent = client._checked_request(messages, [], "auto", None, {})["messages"]
+    return sent
+
+
+def test_a_client_names_speakers_as_it_was_made_to() -> None:
+    said: list[LLMMessage] = [UserMessage(content="hi", source="bob")]
+    assert request(said) == [{"role": "user", "content": "hi", "name": "bob"}]
+    assert request(said, include_name_in_message=False) == [{"role": "user", "content": "hi"}]
+    assert request(said, add_name_prefixes=True)[0]["content"] == "bob said:\nhi"
+
+
+def test_system_messages_are_one_for_a_model_that_takes_one() -> None:
+    said: list[LLMMessage] = [SystemMessage(content="a"), SystemMessage(content="b")]
+    assert [message["content"] for message in request(said)] == ["a", "b"]
+    assert [message["content"] for message in request(said, model="gemini-2.0-flash")] == ["a\nb"]

@@ -1,0 +1,42 @@
+"""Function calls as clients hand them on, whatever the server made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from typing import Any, Final, cast
+
+from ..._sansio._function_call import FunctionCall
+
+__all__ = ["arguments_of", "function_call"]
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
+
+
+def function_call(id: str | None, name: str, arguments: str) -> FunctionCall:
+    """Make a call that can be answered, and sent back to the API as part of the conversation.
+
+    Some local servers give no ids, and results refer to them: then one is made up. Models now and
+    then invent names that the APIs refuse: these are mended, and no tool will have them.
+    """
+    return FunctionCall(
+        id=id or f"call_{uuid.uuid4().hex}",
+        name=_NOT_IN_NAMES.sub("_", name)[:64],
+        arguments=arguments,
+    )
+
+
+def arguments_of(call: FunctionCall) -> dict[str, Any]:
+    """Return the arguments of *call* for an API that takes an object.
+
+    What a model has written is not always one. It stays in the conversation all the same, beside
+    the result that says so, and the model can do better.
+    """
+    try:
+        arguments: object = json.loads(call.arguments or "{}")
+    except ValueError:
+        arguments = None
+    if isinstance(arguments, dict):
+        return cast("dict[str, Any]", arguments)
+    return {"arguments": call.arguments}

@@ -1,0 +1,227 @@
+"""From the answers of OpenAI's API to a `CreateResult`: whole ones, and those that come in pieces.
+
+Both end in one function. A server that speaks the API is not always OpenAI: ids may be missing,
+reasons for stopping wrong, thoughts in fields of other names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ..._sansio._function_call import FunctionCall
+from ...models._messages import (
+    ChatCompletionTokenLogprob,
+    CreateResult,
+    FinishReasons,
+    RequestUsage,
+    TopLogprob,
+)
+from ._calls import function_call
+from ._thinking import ThoughtMarks, without_thought
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
+    from openai.types.chat import (
+        ChatCompletion,
+        ChatCompletionChunk,
+        ChatCompletionTokenLogprob as TheirLogprob,
+    )
+    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+
+__all__ = ["Assembly", "from_completion"]
+
+_REASONS: Final[dict[str | None, FinishReasons]] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "function_calls",
+    "function_call": "function_calls",
+    "content_filter": "content_filter",
+}
+
+
+def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
+    """Return a whole answer.
+
+    Raises:
+        RuntimeError: the server has answered, but not with an answer of a model.
+    """
+    # Servers that only look like OpenAI's put their errors here, with status 200.
+    if not completion.choices:
+        raise _nothing(completion.model_extra)
+    choice = completion.choices[0]
+    message = choice.message
+    return _to_result(
+        family,
+        reason=choice.finish_reason,
+        text=message.content or "",
+        refusal=message.refusal or "",
+        reasoning=_reasoning(message.model_extra),
+        calls=[
+            function_call(call.id, call.function.name, call.function.arguments)
+            for call in message.tool_calls or ()
+            if call.type == "function"
+        ],
+        usage=_usage(completion.usage),
+        logprobs=_logprobs((choice.logprobs and choice.logprobs.content) or ()),
+    )
+
+
+def _nothing(said: object) -> RuntimeError:
+    return RuntimeError(f"the server answered without an answer of a model; it said: {said!r}")
+
+
+def _to_result(
+    family: str,
+    *,
+    reason: str | None,
+    text: str,
+    refusal: str,
+    reasoning: str,
+    calls: list[FunctionCall],
+    usage: RequestUsage,
+    logprobs: list[ChatCompletionTokenLogprob],
+) -> CreateResult:
+    written, text = without_thought(family, text)
+    thought = reasoning or written
+    content: str | list[FunctionCall]
+    finish = _REASONS.get(reason, "unknown")
+    if calls:
+        # Text beside calls goes back to the API beside them, see `to_messages`. Not every server
+        # says that it stopped for them.
+        content, thought, finish = calls, text or thought, "function_calls"
+    elif refusal:
+        # Nobody should take it for an answer, and CreateResult has no other word for it.
+        content, finish = refusal, "content_filter"
+    else:
+        content = text
+    return CreateResult(
+        finish_reason=finish,
+        content=content,
+        usage=usage,
+        cached=False,
+        logprobs=logprobs or None,
+        thought=thought or None,
+    )
+
+
+def _reasoning(extra: dict[str, Any] | None) -> str:
+    """Find a thought: DeepSeek has one name for it, OpenRouter and Ollama another."""
+    extra = extra or {}
+    found = extra.get("reasoning_content") or extra.get("reasoning")
+    return found if isinstance(found, str) else ""
+
+
+def _usage(usage: CompletionUsage | None) -> RequestUsage:
+    # Servers leave out what they do not count.
+    return RequestUsage(
+        prompt_tokens=(usage and usage.prompt_tokens) or 0,
+        completion_tokens=(usage and usage.completion_tokens) or 0,
+    )
+
+
+def _logprobs(found: Iterable[TheirLogprob]) -> list[ChatCompletionTokenLogprob]:
+    return [
+        ChatCompletionTokenLogprob(
+            token=item.token,
+            logprob=item.logprob,
+            bytes=item.bytes,
+            top_logprobs=[
+                TopLogprob(logprob=top.logprob, bytes=top.bytes) for top in item.top_logprobs or ()
+            ],
+        )
+        for item in found
+    ]
+
+
+@dataclass
+class _Call:
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass
+class Assembly:
+    """Puts an answer together that comes in pieces.
+
+    ```python
+    for chunk in chunks:
+        for text in assembly.add(chunk):
+            show(text)
+    result = assembly.result()
+    ```
+
+    Attributes:
+        family: The model's family.
+        model: The model that answers, once it has said so.
+    """
+
+    family: str
+    model: str = ""
+    _text: list[str] = field(default_factory=list[str])
+    _refusal: list[str] = field(default_factory=list[str])
+    _reasoning: list[str] = field(default_factory=list[str])
+    _calls: list[_Call] = field(default_factory=list[_Call])
+    # The call that a piece with this index goes on with.
+    _open: dict[int, _Call] = field(default_factory=dict[int, _Call])
+    _logprobs: list[ChatCompletionTokenLogprob] = field(
+        default_factory=list[ChatCompletionTokenLogprob]
+    )
+    _usage: CompletionUsage | None = None
+    _reason: str | None = None
+    _marks: ThoughtMarks = field(default_factory=ThoughtMarks)
+    _began: bool = False
+
+    def add(self, chunk: ChatCompletionChunk) -> Iterator[str]:
+        """Take a piece, and give the texts that a reader sees of it."""
+        self.model = self.model or chunk.model
+        self._usage = chunk.usage or self._usage
+        for choice in chunk.choices or ():
+            self._began = True
+            delta = choice.delta
+            self._reason = choice.finish_reason or self._reason
+            if choice.logprobs and choice.logprobs.content:
+                self._logprobs.extend(_logprobs(choice.logprobs.content))
+            if reasoning := _reasoning(delta.model_extra):
+                self._reasoning.append(reasoning)
+                yield from self._marks.thought(reasoning)
+            for piece, pieces in ((delta.content, self._text), (delta.refusal, self._refusal)):
+                if piece:
+                    pieces.append(piece)
+                    yield from self._marks.text(piece)
+            self._add_calls(delta.tool_calls or ())
+            if self._reason is not None:
+                yield from self._marks.end()
+
+    def _add_calls(self, deltas: Iterable[ChoiceDeltaToolCall]) -> None:
+        for delta in deltas:
+            # Some servers send each call whole, and all of them with index 0 or none at all.
+            call = self._open.get(delta.index)
+            if call is None or (delta.id and call.id and delta.id != call.id):
+                call = self._open[delta.index] = _Call()
+                self._calls.append(call)
+            call.id = call.id or delta.id or ""
+            if delta.function is not None:
+                call.name += delta.function.name or ""
+                call.arguments += delta.function.arguments or ""
+
+    def result(self) -> CreateResult:
+        """Return the whole answer. Cut off, it has the finish reason that nobody has given it.
+
+        Raises:
+            RuntimeError: the server has sent nothing of a model's.
+        """
+        if not self._began:
+            raise _nothing(None)
+        return _to_result(
+            self.family,
+            reason=self._reason,
+            text="".join(self._text),
+            refusal="".join(self._refusal),
+            reasoning="".join(self._reasoning),
+            calls=[function_call(call.id, call.name, call.arguments) for call in self._calls],
+            usage=_usage(self._usage),
+            logprobs=self._logprobs,
+        )

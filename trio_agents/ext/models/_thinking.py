@@ -1,0 +1,48 @@
+"""Thoughts of models: in a stream between two marks, in a result a field of their own.
+
+Most servers tell thoughts in a field. DeepSeek's r1, where nothing takes it apart, writes them into
+its text between the same marks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from ...models._model_info import ModelFamily
+
+__all__ = ["ThoughtMarks", "without_thought"]
+
+_BEGIN: Final = "<think>"
+_END: Final = "</think>"
+_WRITTEN: Final = re.compile(rf"\s*{_BEGIN}(?P<thought>.*?){_END}\s*(?P<rest>.*)", re.DOTALL)
+
+
+class ThoughtMarks:
+    """Puts marks around the thoughts of a stream."""
+
+    def __init__(self) -> None:
+        self._inside = False
+
+    def thought(self, piece: str) -> Iterator[str]:
+        """Give a piece of a thought."""
+        yield piece if self._inside else _BEGIN + piece
+        self._inside = True
+
+    def text(self, piece: str) -> Iterator[str]:
+        """Give a piece of the answer."""
+        yield from self.end()
+        yield piece
+
+    def end(self) -> Iterator[str]:
+        """Give the second mark, if the first was given."""
+        if self._inside:
+            self._inside = False
+            yield _END
+
+
+def without_thought(family: str, text: str) -> tuple[str, str]:
+    """Return the thought that stands in *text*, if there is one, and the rest of it."""
+    found = _WRITTEN.fullmatch(text) if family == ModelFamily.R1 else None
+    return (found["thought"].strip(), found["rest"]) if found else ("", text)
