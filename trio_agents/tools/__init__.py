@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._sansio._facade import claim_names
 from ._schema import ParametersSchema as ParametersSchema, ToolSchema as ToolSchema
 from ._tool import StreamTool as StreamTool, Tool as Tool
+from ._tool_override import ToolOverride as ToolOverride
 from ._workbench import (
     ImageResultContent as ImageResultContent,
     ResultContent as ResultContent,
@@ -22,6 +23,7 @@ __all__ = [
     "StreamWorkbench",
     "TextResultContent",
     "Tool",
+    "ToolOverride",
     "ToolResult",
     "ToolSchema",
     "Workbench",
