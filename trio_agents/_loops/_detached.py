@@ -1,8 +1,8 @@
 """`start_detached`: a task that is nobody's child, on the loop that runs.
 
-Some things are started by one task and stopped by another, as `Workbench.start` and `stop` are, and
-have to be entered and left by one and the same: what holds cancel scopes open, say. They need a task
-of their own that no block of the program owns. Nothing outlives the run for it: the run is its
+Some things are started by one task and stopped by another, as workbenches are, and have to be
+entered and left by one and the same: what holds cancel scopes open, say. They need a task of their
+own that no block of the program owns. Nothing outlives the run for it: the run is its
 parent. On trio it is a system task, which trio cancels and waits for when the main task has ended;
 on asyncio a task, to which ``asyncio.run`` does the same.
 

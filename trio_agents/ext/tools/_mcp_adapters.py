@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 
@@ -33,6 +33,7 @@ from ._mcp_session import McpSession
 
 if TYPE_CHECKING:
     import mcp_types
+    from pydantic.config import JsonDict
 
 __all__ = [
     "SseMcpToolAdapter",
@@ -41,7 +42,7 @@ __all__ = [
     "mcp_server_tools",
 ]
 
-ParamsT = TypeVar("ParamsT", StdioServerParams, SseServerParams, StreamableHttpServerParams)
+ParamsT = TypeVar("ParamsT", bound=StdioServerParams | SseServerParams | StreamableHttpServerParams)
 
 
 class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
@@ -74,11 +75,10 @@ class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
 
     def args_type(self) -> type[BaseModel]:
         """Return a model with the server's schema, which takes any arguments."""
-        schema = parameters_of(self._tool)
-        return create_model(
-            self._tool.name,
-            __config__=ConfigDict(extra="allow", json_schema_extra=dict(schema)),
+        config = ConfigDict(
+            extra="allow", json_schema_extra=cast("JsonDict", parameters_of(self._tool))
         )
+        return create_model(self._tool.name, __config__=config)
 
     def return_type(self) -> type[Any]:
         """Return `list`: the parts that the server answers with."""

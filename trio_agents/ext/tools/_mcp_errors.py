@@ -1,12 +1,12 @@
 """What goes wrong between a client and an MCP server, as three exceptions.
 
-The SDK raises its failures out of task groups inside of task groups. What reaches the caller here is
-one error, with the SDK's own as its cause.
+The SDK raises its failures out of task groups inside of task groups. What reaches the caller here
+is one error, with the SDK's own as its cause.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["McpConnectionError", "McpError", "McpTimeoutError", "first_cause"]
 
@@ -37,7 +37,8 @@ def first_cause(error: BaseException) -> BaseException:
     """Return the first error inside of *error*, however deep, with the others noted."""
     if not isinstance(error, BaseExceptionGroup):
         return error
-    leaves = [first_cause(inner) for inner in error.exceptions]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    leaves = [first_cause(inner) for inner in group.exceptions]
     first, *others = leaves
     for other in others:
         first.add_note(f"and at the same time: {type(other).__name__}: {other}")

@@ -17,7 +17,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
 
+import anyio.lowlevel
 import attrs
+from pydantic import FileUrl
 
 from ..._components._image import Image
 from ..._sansio._log_names import ROOT_LOGGER_NAME
@@ -27,19 +29,18 @@ from ...models._messages import AssistantMessage, LLMMessage, SystemMessage, Use
 if TYPE_CHECKING:
     import mcp_types
 
+    SamplingHook: TypeAlias = Callable[
+        [mcp_types.CreateMessageRequestParams],
+        Awaitable[mcp_types.CreateMessageResult | mcp_types.ErrorData],
+    ]
+    ElicitationHook: TypeAlias = Callable[
+        [mcp_types.ElicitRequestParams], Awaitable[mcp_types.ElicitResult | mcp_types.ErrorData]
+    ]
+
 __all__ = ["McpHost", "sampling_with"]
 
 ParamsT = TypeVar("ParamsT")
 AnswerT = TypeVar("AnswerT")
-
-SamplingHook: TypeAlias = (
-    "Callable[[mcp_types.CreateMessageRequestParams],"
-    " Awaitable[mcp_types.CreateMessageResult | mcp_types.ErrorData]]"
-)
-ElicitationHook: TypeAlias = (
-    "Callable[[mcp_types.ElicitRequestParams],"
-    " Awaitable[mcp_types.ElicitResult | mcp_types.ErrorData]]"
-)
 
 logger = logging.getLogger(ROOT_LOGGER_NAME)
 
@@ -92,6 +93,7 @@ class McpHost:
             roots = [mcp_types.Root(uri=_uri(root)) for root in self.roots]
 
             async def list_roots(context: object) -> mcp_types.ListRootsResult:
+                await anyio.lowlevel.checkpoint()
                 return mcp_types.ListRootsResult(roots=roots)
 
             callbacks["list_roots_callback"] = list_roots
@@ -130,17 +132,17 @@ def _notified(
     return handle
 
 
-def _uri(root: str | Path) -> str:
+def _uri(root: str | Path) -> FileUrl:
     if isinstance(root, str) and root.startswith("file:"):
-        return root
-    return Path(root).absolute().as_uri()
+        return FileUrl(root)
+    return FileUrl(Path(root).absolute().as_uri())
 
 
 def sampling_with(client: ChatCompletionClient) -> SamplingHook:
     """Make a hook for sampling of a model client: it goes on with the server's conversation.
 
-    The server chooses the text, the most tokens and the temperature, and *client* pays for it: offer
-    this to servers that you trust with that. Requests with tools are refused.
+    The server chooses the text, the most tokens and the temperature, and *client* pays for it:
+    offer this to servers that you trust with that. Requests with tools are refused.
     """
 
     async def sample(

@@ -49,7 +49,8 @@ class StdioServerParams(BaseModel):
         cwd: Its working directory; None for ours.
         encoding: How messages are written.
         encoding_error_handler: What is done about those that are written otherwise.
-        read_timeout_seconds: How long an answer may take, that to the first request included.
+        read_timeout_seconds: How long an answer may take, and starting: a command that installs
+            what it runs, as ``npx`` does, takes more than the default.
     """
 
     type: Literal["StdioServerParams"] = "StdioServerParams"

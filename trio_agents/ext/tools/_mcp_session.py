@@ -22,6 +22,7 @@ import math
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
@@ -195,7 +196,7 @@ class McpSession:
         exc_tb: TracebackType | None,
     ) -> None:
         """Stop it."""
-        await self.stop()
+        await self.stop()  # noqa: ASYNC102  # sees to its own cancellation
 
     async def initialize(self) -> mcp_types.InitializeResult:
         """Start the session if it is not started, and return what the server has said of itself.
@@ -219,7 +220,7 @@ class McpSession:
         if life.is_modern:
             await self._ask("ping", lambda client: client.list_tools(cache_mode="bypass"))
         else:
-            await self._ask("ping", lambda client: client.send_ping())
+            await self._ask("ping", lambda client: client.session.send_ping())
 
     async def list_tools(self) -> mcp_types.ListToolsResult:
         """Return the tools as they are now, all pages of them.
@@ -394,7 +395,7 @@ class McpSession:
         pages: list[Any] = []
         cursor: str | None = None
         while len(pages) < _PAGES:
-            page = await self._ask(method, lambda client, at=cursor: ask(client, at))
+            page = await self._ask(method, partial(_at, ask, cursor))
             pages.append(page)
             cursor = page.next_cursor
             if cursor is None:
@@ -449,17 +450,14 @@ class McpSession:
         if error.code == mcp_types.REQUEST_TIMEOUT:
             return McpTimeoutError(
                 f"{place_of(self._params)} did not answer {method} within "
-                f"{_patience(self._params):g} seconds (that is "
-                f"{_patience_name(self._params)} of its parameters)",
+                f"{_allowance(self._params)}",
                 code=error.code,
             )
         refused = f" ({life.wire.refusal})" if life.wire.refusal is not None else ""
         return McpError(f"{error.message}{refused}", code=error.code, data=error.data)
 
     def _down(self, life: _Life, method: str) -> McpConnectionError:
-        why = life.wire.lost or (
-            str(life.failure) if life.failure is not None else "the session has ended"
-        )
+        why = life.wire.lost or "the session has ended"
         error = McpConnectionError(
             f"{method}: {place_of(self._params)} is down: {why}; restart() or reset() starts it "
             f"again{_last_words(life.wire)}"
@@ -519,14 +517,21 @@ class _Life:
     async def own(self) -> None:
         """Enter the client, wait for the end, and leave it: what the owner does."""
         try:
+            self._scope.deadline = anyio.current_time() + _patience(self._params)
             with self._scope:
                 await self._connect()
+            if self._scope.cancelled_caught and not self.abandoned and not self.ready.is_set():
+                self.wire.lose("it did not start in time")
+                self.failure = McpTimeoutError(
+                    f"{place_of(self._params)} did not start within {_allowance(self._params)}"
+                    f"{_last_words(self.wire)}"
+                )
         except anyio.get_cancelled_exc_class():
             self.wire.lose("its event loop has ended")
             self._forgotten = None  # its end warns
             raise
-        # Not only Exception: a group may hold a cancellation beside what has caused it. The task has
-        # no parent, so the failure is for those who ask: start() raises it, or tells of it.
+        # Not only Exception: a group may hold a cancellation beside what has caused it. The task
+        # has no parent, so the failure is for those who ask: start() raises it, calls tell of it.
         except BaseException as error:
             self.failure = self._told(first_cause(error))
         finally:
@@ -550,6 +555,7 @@ class _Life:
             )
             async with client:
                 await self._settle(client)
+                self._scope.deadline = math.inf
                 self.client, self.group = client, group
                 self.ready.set()
                 await self._over.wait()
@@ -595,8 +601,8 @@ class _Life:
                 )
             )
         else:
-            step = "failed" if self.ready.is_set() else "did not start"
-            told = McpConnectionError(f"{place} {step}: {type(error).__name__}: {error}{words}")
+            self.wire.lose(f"{type(error).__name__}: {error}")
+            told = McpConnectionError(f"{place} did not start: {self.wire.lost}{words}")
         told.__cause__ = error
         return told
 
@@ -708,14 +714,20 @@ async def create_mcp_server_session(
         yield session
 
 
+def _at(ask: Callable[[mcp.Client, str | None], T], cursor: str | None, client: mcp.Client) -> T:
+    return ask(client, cursor)
+
+
 def _patience(params: McpServerParams) -> float:
     if isinstance(params, StdioServerParams):
         return params.read_timeout_seconds
     return params.sse_read_timeout
 
 
-def _patience_name(params: McpServerParams) -> str:
-    return "read_timeout_seconds" if isinstance(params, StdioServerParams) else "sse_read_timeout"
+def _allowance(params: McpServerParams) -> str:
+    """Say how long the server may take, and what to change if that is too short."""
+    field = "read_timeout_seconds" if isinstance(params, StdioServerParams) else "sse_read_timeout"
+    return f"{_patience(params):g} seconds ({field} of its parameters)"
 
 
 def _last_words(wire: Wire) -> str:

@@ -15,9 +15,9 @@ import os
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import anyio
 
@@ -103,19 +103,21 @@ class Wire:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[TransportStreams, None]:
         """Open the SDK's transport. To be entered and left by the same task."""
-        params = self._params
-        async with AsyncExitStack() as stack:
-            if isinstance(params, StdioServerParams):
-                read, write = await self._open_process(stack, params)
-            elif isinstance(params, SseServerParams):
-                read, write = await self._open_sse(stack, params)
-            else:
-                read, write = await self._open_http(stack, params)
+        async with self._transport() as (read, write):
             yield _Watched(read, self), write
 
-    async def _open_process(
-        self, stack: AsyncExitStack, params: StdioServerParams
-    ) -> TransportStreams:
+    # Blocks inside of blocks, and no AsyncExitStack: the SDK's client has one around this, and two
+    # of them may hang in CPython's search for the context of a cancellation that passes both
+    # (test_a_cancelled_start_leaves_nothing_and_may_be_tried_again).
+    def _transport(self) -> AbstractAsyncContextManager[TransportStreams]:
+        params = self._params
+        if isinstance(params, StdioServerParams):
+            return self._process(params)
+        self.stderr.ended.set()
+        return self._sse(params) if isinstance(params, SseServerParams) else self._http(params)
+
+    @asynccontextmanager
+    async def _process(self, params: StdioServerParams) -> AsyncGenerator[TransportStreams, None]:
         from mcp.client.stdio import StdioServerParameters, stdio_client
 
         parameters = StdioServerParameters(
@@ -128,57 +130,51 @@ class Wire:
         )
         if sys.platform == "win32":  # its loops cannot wait for a pipe
             self.stderr.ended.set()
-            return await stack.enter_async_context(stdio_client(parameters))
+            async with stdio_client(parameters) as streams:
+                yield streams
+            return
         pipe, end = os.pipe()
-        stack.callback(os.close, pipe)
-        with os.fdopen(end, "w") as errlog:  # the process holds its own copy
-            stack.push_async_exit(await self._reading(stack, pipe))
-            return await stack.enter_async_context(stdio_client(parameters, errlog))
-
-    async def _reading(self, stack: AsyncExitStack, pipe: int) -> Any:
-        """Read the pipe until the process has ended; what it has started may hold it longer."""
-        group = await stack.enter_async_context(anyio.create_task_group())
-        group.start_soon(self.stderr.read_from, pipe)
-
-        async def end(*_: object) -> None:
-            await self._hear_last_words()
-            group.cancel_scope.cancel()
-
-        return end
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.stderr.read_from, pipe)
+                with _text(end) as errlog:
+                    async with stdio_client(parameters, errlog) as streams:
+                        errlog.close()  # the process has a copy of its own
+                        yield streams
+                # What the process has started may hold the pipe longer than that lives.
+                await self._hear_last_words()
+                group.cancel_scope.cancel()
+        finally:
+            os.close(pipe)
 
     async def _hear_last_words(self) -> None:
         with anyio.move_on_after(_LAST_WORDS):
             await self.stderr.ended.wait()
 
-    async def _open_sse(self, stack: AsyncExitStack, params: SseServerParams) -> TransportStreams:
+    def _sse(self, params: SseServerParams) -> AbstractAsyncContextManager[TransportStreams]:
         from mcp.client.sse import sse_client
 
-        self.stderr.ended.set()
-        transport = sse_client(
+        return sse_client(
             params.url,
             headers=revealed(params.headers),
             timeout=params.timeout,
             sse_read_timeout=params.sse_read_timeout,
             httpx_client_factory=self._http_client,
         )
-        return await stack.enter_async_context(transport)
 
-    async def _open_http(
-        self, stack: AsyncExitStack, params: StreamableHttpServerParams
-    ) -> TransportStreams:
+    @asynccontextmanager
+    async def _http(
+        self, params: StreamableHttpServerParams
+    ) -> AsyncGenerator[TransportStreams, None]:
         import httpx2
         from mcp.client.streamable_http import streamable_http_client
 
-        self.stderr.ended.set()
-        client = self._http_client(
-            headers=revealed(params.headers),
-            timeout=httpx2.Timeout(params.timeout, read=params.sse_read_timeout),
-        )
-        await stack.enter_async_context(client)
-        transport = streamable_http_client(
-            params.url, http_client=client, terminate_on_close=params.terminate_on_close
-        )
-        return await stack.enter_async_context(transport)
+        timeout = httpx2.Timeout(params.timeout, read=params.sse_read_timeout)
+        async with self._http_client(revealed(params.headers), timeout) as client:
+            async with streamable_http_client(
+                params.url, http_client=client, terminate_on_close=params.terminate_on_close
+            ) as streams:
+                yield streams
 
     def _http_client(
         self,
@@ -218,8 +214,12 @@ class Wire:
         """Look at an incoming message, in the order of the wire."""
         message = getattr(item, "message", None)
         if getattr(message, "method", None) == "notifications/progress":
-            params = getattr(message, "params", None) or {}
+            params = cast("dict[str, Any]", getattr(message, "params", None) or {})
             self._on_progress(params.get("progressToken"), params)
+
+
+def _text(fd: int) -> TextIO:
+    return os.fdopen(fd, "w")
 
 
 class _Watched:
@@ -236,11 +236,12 @@ class _Watched:
 
     async def receive(self) -> SessionMessage | Exception:
         """Wait for a message."""
-        try:
+        item: SessionMessage | Exception | None = None
+        with suppress(anyio.EndOfStream):
             item = await self._stream.receive()
-        except anyio.EndOfStream:
+        if item is None:
             await self._wire.end()
-            raise
+            raise anyio.EndOfStream
         self._wire.see(item)
         return item
 
@@ -267,4 +268,4 @@ class _Watched:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool | None:
-        return await self._stream.__aexit__(exc_type, exc_val, exc_tb)
+        return await self._stream.__aexit__(exc_type, exc_val, exc_tb)  # noqa: ASYNC102  # its own

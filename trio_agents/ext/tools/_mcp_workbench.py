@@ -8,7 +8,6 @@ do anything about that, and the agent, or who runs it, can.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import attrs
@@ -168,14 +167,15 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
         stream = self._session.call_tool_stream(
             self._own_names.get(name, name), arguments, cancellation_token=cancellation_token
         )
-        async with aclosing(stream):
-            try:
-                async for item in stream:
-                    yield item if isinstance(item, McpProgress) else _result(name, item)
-            except McpConnectionError:
-                raise
-            except McpError as error:
-                yield _failed(name, error)
+        try:
+            async for item in stream:
+                yield item if isinstance(item, McpProgress) else _result(name, item)
+        except McpConnectionError:
+            raise
+        except McpError as error:
+            yield _failed(name, error)
+        finally:
+            await stream.aclose()  # noqa: ASYNC102  # it cancels first, and shields what it awaits
 
     async def list_resources(self) -> mcp_types.ListResourcesResult:
         """Return what the server offers to read, see `McpSession.list_resources`."""
