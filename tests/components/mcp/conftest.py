@@ -25,6 +25,15 @@ PACKAGES: Final = HERE.parent / "servers" / "mcp" / "node_modules"
 Tiny = Callable[..., StdioServerParams]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The SDK leaves generators of its HTTP client to the garbage collector once they have given what
+    # it wants. The responses that they read from are closed.
+    quiet = pytest.mark.filterwarnings("ignore:Async generator .http(x|core)2:ResourceWarning")
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(quiet)
+
+
 def children() -> set[int]:
     """Return the processes that this one has started and not yet seen the end of."""
     return {
@@ -44,8 +53,8 @@ def _nothing_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if not Path("/proc/self/task").exists():
         yield
         return
-    if "http_server" in request.fixturenames:
-        request.getfixturevalue("http_server")  # it stays for other tests
+    if "_http_servers" in request.fixturenames:
+        request.getfixturevalue("_http_servers")  # they stay for other tests
     before = children(), open_files()
     yield
     if len(open_files()) > len(before[1]):
@@ -78,45 +87,50 @@ def full() -> StdioServerParams:
     )
 
 
-@pytest.fixture(scope="session", params=["sse", "streamable-http"])
+HttpParams = SseServerParams | StreamableHttpServerParams
+
+
+@pytest.fixture(scope="session")
+def _http_servers() -> Iterator[dict[str, list[HttpParams]]]:
+    """Servers over HTTP: of each kind some, the first for everybody."""
+    with subprocess.Popen(
+        [sys.executable, str(HERE / "full_server.py"), "http"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        servers: dict[str, list[HttpParams]] = {"sse": [], "streamable-http": []}
+        while line := process.stdout.readline().strip():
+            kind, port = line.split()
+            headers = {"x-key": "sesame"}
+            servers[kind].append(
+                SseServerParams(url=f"http://127.0.0.1:{port}/sse", headers=headers)
+                if kind == "sse"
+                else StreamableHttpServerParams(
+                    url=f"http://127.0.0.1:{port}/mcp", headers=headers
+                )
+            )
+        yield servers
+        process.stdin.close()  # it ends itself, and all of them
+
+
+@pytest.fixture(params=["sse", "streamable-http"])
 def http_server(
-    request: pytest.FixtureRequest,
-) -> Iterator[SseServerParams | StreamableHttpServerParams]:
-    """Where a server over HTTP is, which all tests share."""
-    with serving(request.param) as params:
-        yield params
+    request: pytest.FixtureRequest, _http_servers: dict[str, list[HttpParams]]
+) -> HttpParams:
+    """Where a server over HTTP is, which other tests use as well."""
+    return _http_servers[request.param][0]
 
 
-class serving:
-    """A server over HTTP, inside of the block."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-
-    def __enter__(self) -> SseServerParams | StreamableHttpServerParams:
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "full_server.py"), self.kind],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        port = int(self.process.stdout.readline())
-        headers = {"x-key": "sesame"}
-        if self.kind == "sse":
-            return SseServerParams(url=f"http://127.0.0.1:{port}/sse", headers=headers)
-        return StreamableHttpServerParams(url=f"http://127.0.0.1:{port}/mcp", headers=headers)
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-
-@pytest.fixture
-def serve() -> Callable[[str], serving]:
-    """Makes a server over HTTP for one test: ``with serve("sse") as params``."""
-    return serving
+@pytest.fixture(params=["sse", "streamable-http"])
+def mortal_http_server(
+    request: pytest.FixtureRequest, _http_servers: dict[str, list[HttpParams]]
+) -> HttpParams:
+    """Where a server over HTTP is that may be ended."""
+    return _http_servers[request.param].pop()
 
 
 @pytest.fixture

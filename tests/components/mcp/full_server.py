@@ -1,15 +1,18 @@
-"""An MCP server made with the SDK: `python full_server.py stdio|sse|streamable-http [PORT]`.
+"""An MCP server made with the SDK: `python full_server.py stdio`, or `python full_server.py http`.
 
-The two over HTTP print a line when they listen. HTTP requests must carry the header that the tests
-send, so that a test sees that it is sent.
+Importing the SDK takes seconds. So there is one process for all that is served over HTTP: it forks,
+for each way of that, one server for all tests and some for tests that let them die, and prints
+which listens where. Requests must carry the header that the tests send, so that it is seen that it
+is sent.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import os
+import signal
+import socket
 import sys
 from typing import Annotated, Any
 
@@ -174,21 +177,24 @@ def guarded(app: Any) -> Any:
     return guard
 
 
-async def serve(app: Any) -> None:
-    web = uvicorn.Server(
-        uvicorn.Config(guarded(app), port=0, log_level="error", lifespan="on", access_log=False)
-    )
-    task = asyncio.create_task(web.serve())
-    while not web.started:
-        await asyncio.sleep(0.01)
-    print(web.servers[0].sockets[0].getsockname()[1], flush=True)
-    await task
+def serve_in_a_fork(kind: str) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    if os.fork() == 0:
+        app = server.sse_app() if kind == "sse" else server.streamable_http_app()
+        config = uvicorn.Config(guarded(app), log_level="error", lifespan="on", access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+        os._exit(0)
+    print(kind, listener.getsockname()[1], flush=True)
+    listener.close()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "stdio":
         server.run("stdio")
-    elif sys.argv[1] == "sse":
-        asyncio.run(serve(server.sse_app()))
     else:
-        asyncio.run(serve(server.streamable_http_app()))
+        for _ in range(3):
+            serve_in_a_fork("sse")
+            serve_in_a_fork("streamable-http")
+        print(flush=True)
+        sys.stdin.read()
+        os.killpg(0, signal.SIGKILL)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import anyio
@@ -190,15 +188,11 @@ async def test_nobody_there_is_one_clear_error(kind: type[Params]) -> None:
     assert "sesame" not in str(e.value)
 
 
-@pytest.mark.parametrize("kind", ["sse", "streamable-http"])
-async def test_a_server_that_dies_fails_what_is_asked_and_can_be_started_again(
-    kind: str, serve: Callable[[str], AbstractContextManager[Params]]
-) -> None:
-    with serve(kind) as params:
-        async with McpWorkbench(params) as workbench:
-            with pytest.raises(McpConnectionError, match="is down"):
-                await workbench.call_tool("die")
-            with pytest.raises(McpConnectionError, match="is down"):
-                await workbench.list_tools()
-            with pytest.raises(McpConnectionError, match="did not start"):
-                await workbench.reset()
+async def test_a_server_that_dies_fails_what_is_asked(mortal_http_server: Params) -> None:
+    async with McpWorkbench(mortal_http_server) as workbench:
+        with pytest.raises(McpConnectionError, match="is down"):
+            await workbench.call_tool("die")
+        with pytest.raises(McpConnectionError, match="is down"):
+            await workbench.list_tools()
+        with pytest.raises(McpConnectionError, match="did not start"):
+            await workbench.reset()

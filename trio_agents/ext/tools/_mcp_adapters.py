@@ -9,11 +9,12 @@ gives carries the server's schema and takes any arguments.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict
 
 from ..._components._component import Component, ComponentBase
 from ..._components._resolve import provider_of
@@ -33,7 +34,6 @@ from ._mcp_session import McpSession
 
 if TYPE_CHECKING:
     import mcp_types
-    from pydantic.config import JsonDict
 
 __all__ = [
     "SseMcpToolAdapter",
@@ -43,6 +43,16 @@ __all__ = [
 ]
 
 ParamsT = TypeVar("ParamsT", bound=StdioServerParams | SseServerParams | StreamableHttpServerParams)
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    server_schema: ClassVar[dict[str, Any]]
+
+    # Not by pydantic's own hooks: it would look for the server's definitions among its own.
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return copy.deepcopy(cls.server_schema)
 
 
 class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
@@ -75,10 +85,8 @@ class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
 
     def args_type(self) -> type[BaseModel]:
         """Return a model with the server's schema, which takes any arguments."""
-        config = ConfigDict(
-            extra="allow", json_schema_extra=cast("JsonDict", parameters_of(self._tool))
-        )
-        return create_model(self._tool.name, __config__=config)
+        namespace = {"__module__": __name__, "server_schema": dict(parameters_of(self._tool))}
+        return type(self._tool.name, (_Arguments,), namespace)
 
     def return_type(self) -> type[Any]:
         """Return `list`: the parts that the server answers with."""

@@ -601,7 +601,8 @@ class _Life:
                 )
             )
         else:
-            self.wire.lose(f"{type(error).__name__}: {error}")
+            # What HTTP has answered, rather than the error: that quotes the URL, with its secrets.
+            self.wire.lose(self.wire.refusal or f"{type(error).__name__}: {error}")
             told = McpConnectionError(f"{place} did not start: {self.wire.lost}{words}")
         told.__cause__ = error
         return told
