@@ -26,8 +26,8 @@ Tiny = Callable[..., StdioServerParams]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # The SDK leaves generators of its HTTP client to the garbage collector once they have given what
-    # it wants. The responses that they read from are closed.
+    # The SDK leaves generators of its HTTP client to the garbage collector once they have given
+    # what it wants. The responses that they read from are closed.
     quiet = pytest.mark.filterwarnings("ignore:Async generator .http(x|core)2:ResourceWarning")
     for item in items:
         if item.path.parent == HERE:
@@ -109,9 +109,7 @@ def _http_servers() -> Iterator[dict[str, list[HttpParams]]]:
             servers[kind].append(
                 SseServerParams(url=f"http://127.0.0.1:{port}/sse", headers=headers)
                 if kind == "sse"
-                else StreamableHttpServerParams(
-                    url=f"http://127.0.0.1:{port}/mcp", headers=headers
-                )
+                else StreamableHttpServerParams(url=f"http://127.0.0.1:{port}/mcp", headers=headers)
             )
         yield servers
         process.stdin.close()  # it ends itself, and all of them

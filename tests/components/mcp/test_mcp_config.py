@@ -12,7 +12,7 @@ import mcp_types
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from trio_agents import CancellationToken, ComponentPolicy, Image
+from trio_agents import CancellationToken, Component, ComponentPolicy, FunctionCall, Image
 from trio_agents.exceptions import ComponentNotAllowed
 from trio_agents.ext.tools.mcp import (
     McpHost,
@@ -30,7 +30,6 @@ from trio_agents.models import (
     AssistantMessage,
     ChatCompletionClient,
     CreateResult,
-    FunctionCall,
     LLMMessage,
     ModelInfo,
     RequestUsage,
@@ -174,7 +173,7 @@ class ScriptedConfig(BaseModel):
     pass
 
 
-class Scripted(ChatCompletionClient):
+class Scripted(ChatCompletionClient, Component[ScriptedConfig]):
     """Says what it was told to say, and keeps what it was asked."""
 
     component_config_schema = ScriptedConfig
@@ -238,7 +237,8 @@ class Scripted(ChatCompletionClient):
 
 
 PIXEL: Final = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5E"
+    "rkJggg=="
 )
 
 

@@ -175,7 +175,7 @@ async def test_tools_as_objects(http_server: Params) -> None:
 
 async def test_a_wrong_key_is_one_clear_error(http_server: Params) -> None:
     params = http_server.model_copy(update={"headers": None})
-    with pytest.raises(McpConnectionError, match="did not start: .*401") as info:
+    with pytest.raises(McpConnectionError, match=r"did not start: .*401") as info:
         await McpSession(params).start()
     assert not isinstance(info.value, BaseExceptionGroup)
 
@@ -183,7 +183,9 @@ async def test_a_wrong_key_is_one_clear_error(http_server: Params) -> None:
 @pytest.mark.parametrize("kind", [SseServerParams, StreamableHttpServerParams])
 async def test_nobody_there_is_one_clear_error(kind: type[Params]) -> None:
     session = McpSession(kind(url="http://user:sesame@127.0.0.1:9/mcp?key=sesame"))
-    with pytest.raises(McpConnectionError, match="at http://127.0.0.1:9/mcp did not start") as e:
+    with pytest.raises(
+        McpConnectionError, match=r"at http://127\.0\.0\.1:9/mcp did not start"
+    ) as e:
         await session.start()
     assert "sesame" not in str(e.value)
 

@@ -256,7 +256,8 @@ async def test_a_command_that_is_not_there_is_one_clear_error(backend: str) -> N
 
 async def test_a_server_that_crashes_at_once_is_quoted(tiny: Tiny) -> None:
     session = McpSession(tiny("--crash"))
-    with pytest.raises(McpConnectionError, match="(?s)did not start.*the configuration is missing") as e:
+    words = r"(?s)did not start.*the configuration is missing"
+    with pytest.raises(McpConnectionError, match=words) as e:
         await session.start()
     assert not isinstance(e.value, BaseExceptionGroup)
     with pytest.raises(McpConnectionError, match="is down"):
@@ -312,7 +313,7 @@ async def test_after_its_death_calls_say_that_it_is_down_until_it_is_restarted(t
     async with McpSession(tiny()) as session:
         with pytest.raises(McpConnectionError):
             await session.call_tool("die")
-        with pytest.raises(McpConnectionError, match="tools/list: .* is down"):
+        with pytest.raises(McpConnectionError, match=r"tools/list: .* is down"):
             await session.list_tools()
         assert repr(session).endswith(", down>")
         assert session.initialize_result is None
@@ -361,7 +362,7 @@ async def test_an_answer_that_takes_too_long_is_an_error_and_the_session_goes_on
     tiny: Tiny,
 ) -> None:
     async with McpSession(tiny(read_timeout_seconds=0.3)) as session:
-        with pytest.raises(McpTimeoutError, match="did not answer tools/call within 0.3 seconds"):
+        with pytest.raises(McpTimeoutError, match=r"did not answer tools/call within 0\.3 seconds"):
             await session.call_tool("hold")
         assert text(await session.call_tool("cancelled")) == "1"
 
@@ -370,7 +371,7 @@ async def test_an_answer_that_takes_too_long_is_an_error_and_the_session_goes_on
 async def test_an_error_of_the_server_is_not_the_end_of_the_connection(tiny: Tiny) -> None:
     error = {"code": -32000, "message": "the database is closed", "data": {"retry": True}}
     async with McpSession(tiny()) as session:
-        with pytest.raises(McpError, match="^the database is closed$") as info:
+        with pytest.raises(McpError, match=r"^the database is closed$") as info:
             await session.call_tool("answers", {"error": error})
         assert not isinstance(info.value, McpConnectionError)
         assert (info.value.code, info.value.data) == (-32000, {"retry": True})
@@ -390,9 +391,7 @@ async def test_all_pages_of_a_list_are_read(tiny: Tiny) -> None:
     assert len(names) > 10
 
 
-async def test_a_list_without_end_is_an_error(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_list_without_end_is_an_error(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trio_agents.ext.tools._mcp_session._PAGES", 5)
     async with McpSession(tiny("--endless")) as session:
         with pytest.raises(McpError, match="goes on after 5 pages of tools/list"):

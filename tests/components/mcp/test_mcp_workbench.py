@@ -196,7 +196,7 @@ async def test_a_tool_object_that_fails_raises_what_the_server_says(tiny: Tiny) 
     async with create_mcp_server_session(params) as session:
         tools = {tool.name: tool for tool in await mcp_server_tools(params, session)}
         failure = {"result": {"content": [{"type": "text", "text": "no way"}], "isError": True}}
-        with pytest.raises(McpError, match="^no way$"):
+        with pytest.raises(McpError, match=r"^no way$"):
             await tools["answers"].run_json(failure, CancellationToken())
 
 

@@ -1,4 +1,4 @@
-"""An MCP server of the standard library alone, so that it is there at once. stdio, protocol of 2025.
+"""An MCP server over stdio, of the standard library alone, so that it is there at once.
 
 It does what a test needs and no SDK would: end in the middle of a call, answer out of order, write
 several messages in one go, never answer. `python tiny_server.py [FLAG ...]`:
@@ -21,9 +21,10 @@ import time
 from typing import Any
 
 FLAGS = set(sys.argv[1:])
-NAMES = (
-    "answers answers_garbage ask cancelled changed collapse die echo env hold log pid progress say"
-).split()
+NAMES = [
+    *("answers", "answers_garbage", "ask", "cancelled", "changed", "collapse", "die", "echo"),
+    *("env", "hold", "log", "pid", "progress", "say"),
+]
 
 held: dict[Any, bool] = {}  # requests without an answer, and whether they were cancelled
 asked: dict[str, Any] = {}  # our own requests, and the call to answer with what comes back
