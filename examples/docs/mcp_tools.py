@@ -51,7 +51,7 @@ trio.run(main)
 # Prints:
 # ['tides', 'dredge']
 # high at 6:00
-# True nobody has asked the moon about Monday
+# True Error executing tool tides: nobody has asked the moon about Monday
 # 1 m
 # 2 m
 # deep enough

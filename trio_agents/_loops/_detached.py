@@ -13,6 +13,7 @@ was started. anyio has no such task, so this speaks to the two loops themselves.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final
@@ -28,17 +29,26 @@ _tasks: Final[set[asyncio.Task[None]]] = set()  # asyncio itself holds its tasks
 def start_detached(async_fn: Callable[[], Coroutine[Any, Any, None]], name: str) -> None:
     """Run *async_fn* until it ends, or the run does.
 
-    It must not raise, but for a cancellation: there is nobody to raise to, and on trio it would end
-    the program.
+    It must not raise errors: there is nobody to raise to, and on trio that ends the program. A
+    `KeyboardInterrupt` that has hit it goes where interrupts go: to the main task.
 
     Args:
         async_fn: what the task runs.
         name: what it is called, for task lists and debuggers.
     """
     if sniffio.current_async_library() == "trio":
-        trio.lowlevel.spawn_system_task(async_fn, name=name)
+        trio.lowlevel.spawn_system_task(_pass_interrupts_on, async_fn, name=name)
     else:
         loop = asyncio.get_running_loop()
         task = loop.create_task(async_fn(), name=name, context=Context())
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
+
+
+async def _pass_interrupts_on(async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await async_fn()
+    except KeyboardInterrupt:
+        # The children of a system task can be hit by one. Here we are in the system task itself,
+        # which cannot, so trio gives this one to the main task.
+        signal.raise_signal(signal.SIGINT)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,6 +24,7 @@ from trio_agents.ext.tools.mcp import (
 from trio_agents.tools import ImageResultContent
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
+EXAMPLE: Final = Path(__file__).parents[3] / "examples" / "docs" / "mcp_browser.py"
 
 
 async def accept(params: mcp_types.ElicitRequestParams) -> mcp_types.ElicitResult:
@@ -129,3 +133,23 @@ async def test_a_browser(node_server: Callable[[str], str], page: str, tmp_path:
         assert "the key is sesame" in after.to_text()
         photo = await workbench.call_tool("browser_take_screenshot")
         assert any(isinstance(part, ImageResultContent) for part in photo.result)
+
+
+# WB-08 WB-11
+def test_the_example_that_browses_runs_where_its_programs_are(
+    node_server: Callable[[str], str], tmp_path: Path
+) -> None:
+    program = Path(node_server("playwright-mcp"))
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("At 3 Quay Street.\n")

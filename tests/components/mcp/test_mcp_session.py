@@ -204,6 +204,23 @@ def test_one_that_is_never_stopped_ends_with_the_run_under_a_warning(
     assert not is_alive(pid)
 
 
+def test_an_interrupt_that_hits_the_owner_ends_the_program(tiny: Tiny, backend: str) -> None:
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    pids: list[int] = []
+
+    async def use() -> None:
+        async with McpSession(tiny(), host=McpHost(stderr=interrupt)) as session:
+            pids.append(await pid_of(session))
+            await session.call_tool("say", {"text": "x"})
+            await session.call_tool("hold")
+
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(use, backend=backend)
+    assert not is_alive(pids[0])
+
+
 def test_one_session_may_serve_one_run_after_the_other(tiny: Tiny, backend: str) -> None:
     session = McpSession(tiny())
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import anyio
+
 __all__ = ["McpConnectionError", "McpError", "McpTimeoutError", "first_cause"]
 
 
@@ -34,12 +36,20 @@ class McpTimeoutError(McpError, TimeoutError):
 
 
 def first_cause(error: BaseException) -> BaseException:
-    """Return the first error inside of *error*, however deep, with the others noted."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    leaves = [first_cause(inner) for inner in group.exceptions]
-    first, *others = leaves
+    """Return the first error inside of *error*, however deep, with the others noted.
+
+    Cancellations are the consequence of errors: one is only returned if there is nothing else.
+    """
+    leaves = _leaves(error)
+    cancelled = anyio.get_cancelled_exc_class()
+    first, *others = [leaf for leaf in leaves if not isinstance(leaf, cancelled)] or leaves[:1]
     for other in others:
         first.add_note(f"and at the same time: {type(other).__name__}: {other}")
     return first
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for inner in group.exceptions for leaf in _leaves(inner)]

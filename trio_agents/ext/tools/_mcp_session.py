@@ -526,14 +526,18 @@ class _Life:
                     f"{place_of(self._params)} did not start within {_allowance(self._params)}"
                     f"{_last_words(self.wire)}"
                 )
-        except anyio.get_cancelled_exc_class():
-            self.wire.lose("its event loop has ended")
-            self._forgotten = None  # its end warns
-            raise
-        # Not only Exception: a group may hold a cancellation beside what has caused it. The task
-        # has no parent, so the failure is for those who ask: start() raises it, calls tell of it.
+        # The task has no parent, so an error is for those who ask: start() raises it, calls tell of
+        # it. Not only Exception: a group may hold a cancellation beside the error that caused it.
         except BaseException as error:
-            self.failure = self._told(first_cause(error))
+            cause = first_cause(error)
+            if isinstance(cause, anyio.get_cancelled_exc_class()):
+                self.wire.lose("its event loop has ended")
+                self._forgotten = None  # its end warns
+                raise
+            self.failure = self._told(cause)
+            if not isinstance(cause, Exception):  # an interrupt
+                self.wire.lose(type(cause).__name__)
+                raise cause from None
         finally:
             self.client = self.group = None
             self.ready.set()
