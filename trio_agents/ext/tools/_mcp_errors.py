@@ -41,8 +41,8 @@ def first_cause(error: BaseException) -> BaseException:
     Cancellations are the consequence of errors: one is only returned if there is nothing else.
     """
     leaves = _leaves(error)
-    cancelled = anyio.get_cancelled_exc_class()
-    first, *others = [leaf for leaf in leaves if not isinstance(leaf, cancelled)] or leaves[:1]
+    errors = [leaf for leaf in leaves if not isinstance(leaf, anyio.get_cancelled_exc_class())]
+    first, *others = errors or leaves[:1]
     for other in others:
         first.add_note(f"and at the same time: {type(other).__name__}: {other}")
     return first

@@ -528,7 +528,7 @@ class _Life:
                 )
         # The task has no parent, so an error is for those who ask: start() raises it, calls tell of
         # it. Not only Exception: a group may hold a cancellation beside the error that caused it.
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # cancellations are raised again
             cause = first_cause(error)
             if isinstance(cause, anyio.get_cancelled_exc_class()):
                 self.wire.lose("its event loop has ended")
@@ -537,7 +537,7 @@ class _Life:
             self.failure = self._told(cause)
             if not isinstance(cause, Exception):  # an interrupt
                 self.wire.lose(type(cause).__name__)
-                raise cause from None
+                raise cause from None  # noqa: ASYNC104  # it is what was raised, out of its group
         finally:
             self.client = self.group = None
             self.ready.set()
