@@ -48,7 +48,7 @@ def start_detached(async_fn: Callable[[], Coroutine[Any, Any, None]], name: str)
 async def _pass_interrupts_on(async_fn: Callable[[], Coroutine[Any, Any, None]]) -> None:
     try:
         await async_fn()
-    except KeyboardInterrupt:
+    except* KeyboardInterrupt:
         # The children of a system task can be hit by one. Here we are in the system task itself,
         # which cannot, so trio gives this one to the main task.
         signal.raise_signal(signal.SIGINT)

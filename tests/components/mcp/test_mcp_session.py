@@ -161,6 +161,20 @@ async def test_who_waits_for_a_start_that_another_task_gives_up_starts_it(tiny: 
     await session.stop()
 
 
+async def test_a_stop_during_the_start_ends_it(tiny: Tiny) -> None:
+    session = McpSession(tiny("--mute"))
+    async with anyio.create_task_group() as group:
+
+        async def start() -> None:
+            with pytest.raises(McpConnectionError, match="did not start: the session was stopped"):
+                await session.start()
+
+        group.start_soon(start)
+        await anyio.wait_all_tasks_blocked()
+        await session.stop()
+    assert repr(session).endswith("not started>")
+
+
 async def test_a_cancelled_stop_leaves_nothing(tiny: Tiny) -> None:
     session = McpSession(tiny())
     await session.start()

@@ -49,6 +49,7 @@ __all__ = ["McpProgress", "McpSession", "create_mcp_server_session"]
 T = TypeVar("T")
 
 _PAGES: Final = 1000  # of one list: a server that never ends one is broken
+_STAND_INS: Final = ("Server returned an error response", "Not Found", "Session terminated")
 _UNWINDING: Final = 1.0  # seconds that a lost request waits to learn why
 
 
@@ -148,7 +149,8 @@ class McpSession:
                 await life.ready.wait()
             finally:
                 if not life.ready.is_set():
-                    await life.abandon()  # noqa: ASYNC102  # shielded, and ended by its own scope
+                    life.abandoned = True
+                    await life.end_now()  # noqa: ASYNC102  # shielded, and ended by its own scope
             if not life.abandoned:
                 break  # else another task has given up what both were waiting for
         if life.failure is not None:
@@ -168,10 +170,11 @@ class McpSession:
         life.wire.lose("the session was stopped")
         life.disarm()
         try:
-            await life.ended.wait()
+            if life.ready.is_set():
+                await life.ended.wait()
         finally:
-            if not life.ended.is_set():
-                await life.abandon()  # noqa: ASYNC102  # shielded, and ended by its own scope
+            if not life.ended.is_set():  # it starts, or we are cancelled
+                await life.end_now()  # noqa: ASYNC102  # shielded, and ended by its own scope
             if self._life is life:
                 self._life = None
 
@@ -413,6 +416,8 @@ class McpSession:
         except MCPError as error:
             raise await self._explain(life, method, error) from error
         except (ValidationError, RuntimeError) as error:
+            if life.is_over:
+                raise self._down(life, method) from error
             # The SDK's words for an answer of another shape than the protocol or the tool promises.
             reason = type(error).__name__ if isinstance(error, ValidationError) else str(error)
             raise McpError(
@@ -444,17 +449,16 @@ class McpSession:
                 await life.ended.wait()
         if life.is_over:
             return self._down(life, method)
-        assert error is not None
-        if lost:
-            return McpConnectionError(f"{place_of(self._params)} lost {method}: {error.message}")
+        if error is None or lost:
+            why = "the connection has ended" if error is None else error.message
+            return McpConnectionError(f"{place_of(self._params)} lost {method}: {why}")
         if error.code == mcp_types.REQUEST_TIMEOUT:
             return McpTimeoutError(
                 f"{place_of(self._params)} did not answer {method} within "
                 f"{_allowance(self._params)}",
                 code=error.code,
             )
-        refused = f" ({life.wire.refusal})" if life.wire.refusal is not None else ""
-        return McpError(f"{error.message}{refused}", code=error.code, data=error.data)
+        return McpError(_answer(error, life.wire), code=error.code, data=error.data)
 
     def _down(self, life: _Life, method: str) -> McpConnectionError:
         why = life.wire.lost or "the session has ended"
@@ -506,9 +510,8 @@ class _Life:
             self._forgotten.what = None
         self._forgotten = None
 
-    async def abandon(self) -> None:
-        """End it now, and wait for that whatever happens: there may be a process to be killed."""
-        self.abandoned = not self.ready.is_set()
+    async def end_now(self) -> None:
+        """End it, and wait for that whatever happens: there may be a process to be killed."""
         self.disarm()
         self._scope.cancel()
         with anyio.CancelScope(shield=True):
@@ -520,12 +523,8 @@ class _Life:
             self._scope.deadline = anyio.current_time() + _patience(self._params)
             with self._scope:
                 await self._connect()
-            if self._scope.cancelled_caught and not self.abandoned and not self.ready.is_set():
-                self.wire.lose("it did not start in time")
-                self.failure = McpTimeoutError(
-                    f"{place_of(self._params)} did not start within {_allowance(self._params)}"
-                    f"{_last_words(self.wire)}"
-                )
+            if not self.ready.is_set():
+                self.failure = self._gave_up()
         # The task has no parent, so an error is for those who ask: start() raises it, calls tell of
         # it. Not only Exception: a group may hold a cancellation beside the error that caused it.
         except BaseException as error:  # noqa: ASYNC103  # cancellations are raised again
@@ -534,10 +533,10 @@ class _Life:
                 self.wire.lose("its event loop has ended")
                 self._forgotten = None  # its end warns
                 raise
-            self.failure = self._told(cause)
+            self.failure = cause if self.ready.is_set() else self._told(cause)
+            self.wire.lose(_reason(cause))
             if not isinstance(cause, Exception):  # an interrupt
-                self.wire.lose(type(cause).__name__)
-                raise cause from None  # noqa: ASYNC104  # it is what was raised, out of its group
+                raise
         finally:
             self.client = self.group = None
             self.ready.set()
@@ -586,28 +585,27 @@ class _Life:
                 mcp_types.EmptyResult,
             )
 
+    def _gave_up(self) -> McpError:
+        """Say why it did not start, though nothing went wrong."""
+        place, words = place_of(self._params), _last_words(self.wire)
+        if self._over.is_set() or self.abandoned:
+            return McpConnectionError(f"{place} did not start: {self.wire.lost}{words}")
+        self.wire.lose("it did not start in time")
+        return McpTimeoutError(f"{place} did not start within {_allowance(self._params)}{words}")
+
     def _told(self, error: BaseException) -> BaseException:
         """Return *error* as those who have asked are told of it."""
         from mcp import MCPError
 
         if not isinstance(error, Exception):
             return error
-        place, words = place_of(self._params), _last_words(self.wire)
-        if isinstance(error, MCPError):
-            lost = self.wire.lost or self.wire.refusal
-            told: McpError = (
-                McpConnectionError(f"{place} did not start: {lost}{words}")
-                if lost is not None
-                else McpError(
-                    f"{place} did not start: {error.message}{words}",
-                    code=error.code,
-                    data=error.data,
-                )
-            )
-        else:
-            # What HTTP has answered, rather than the error: that quotes the URL, with its secrets.
-            self.wire.lose(self.wire.refusal or f"{type(error).__name__}: {error}")
-            told = McpConnectionError(f"{place} did not start: {self.wire.lost}{words}")
+        prefix, words = f"{place_of(self._params)} did not start", _last_words(self.wire)
+        reason = self.wire.lost or _reason(error)
+        told: McpError = McpConnectionError(f"{prefix}: {reason}{words}")
+        if isinstance(error, MCPError) and self.wire.lost is None:
+            reason = _answer(error, self.wire)
+            kind = McpConnectionError if error.message in _STAND_INS else McpError
+            told = kind(f"{prefix}: {reason}{words}", code=error.code, data=error.data)
         told.__cause__ = error
         return told
 
@@ -733,6 +731,21 @@ def _allowance(params: McpServerParams) -> str:
     """Say how long the server may take, and what to change if that is too short."""
     field = "read_timeout_seconds" if isinstance(params, StdioServerParams) else "sse_read_timeout"
     return f"{_patience(params):g} seconds ({field} of its parameters)"
+
+
+def _reason(error: BaseException) -> str:
+    """Say what *error* is, without the URL that errors about a status quote, with its secrets."""
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"it has answered with HTTP {response.status_code}"
+    return f"{type(error).__name__}: {error}"
+
+
+def _answer(error: mcp.MCPError, wire: Wire) -> str:
+    """Return what the server has said, or which status stands behind the SDK's words for one."""
+    if error.message in _STAND_INS and wire.refusal is not None:
+        return f"{error.message} ({wire.refusal})"
+    return error.message
 
 
 def _last_words(wire: Wire) -> str:

@@ -192,12 +192,13 @@ class Wire:
         if response.status_code < 400:
             return
         method = response.request.method
-        self.refusal = f"{method} was answered with HTTP {response.status_code}"
+        if method == "POST":  # of streams that are asked for by GET some servers have none
+            self.refusal = f"HTTP {response.status_code}"
         if response.status_code == 404 and "mcp-session-id" in response.request.headers:
             self.lose("the server does not know the session any more")
         elif isinstance(self._params, SseServerParams) and method == "POST":
             # The SDK writes nothing after a message that was refused, and tells nobody.
-            self.lose(self.refusal)
+            self.lose(f"it has answered with HTTP {response.status_code}")
 
     def lose(self, why: str) -> None:
         """Tell that there is no connection any more. The first reason stays."""
