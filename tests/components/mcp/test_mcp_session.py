@@ -246,7 +246,7 @@ def test_one_session_may_serve_one_run_after_the_other(tiny: Tiny, backend: str)
     anyio.run(use, backend=backend)
 
 
-async def test_a_hundred_sessions_leave_nothing_behind(tiny: Tiny) -> None:
+async def test_many_sessions_at_the_same_time_leave_nothing_behind(tiny: Tiny) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(4):
             group.start_soon(open_and_close, tiny(), 5)
