@@ -1,72 +1,43 @@
 """`McpSession`: one conversation with an MCP server, which any task may use, start and stop.
 
-The SDK's client holds cancel scopes open, so the task that enters it has to leave it, and a failure
-inside of it cancels that task. Kept on an object and closed by whichever task comes last, it takes
-the program down with it. Here each connection has an owner, a task that does nothing but enter the
-client, wait, and leave it. `start` and `stop` only talk to the owner, so they may come from any
-tasks, and what breaks in the connection breaks there: those who wait for answers get an error.
-
-The owner is nobody's child. A task group opened by ``async with`` would do for the block, but then
-`start` without a block would need another way, and a workbench that is handed around is entered by
-one task and left by another all the same. The run itself ends an owner that was never stopped: its
-server is gone when the run is over, and a `ResourceWarning` names it.
-
-Requests are made by the tasks that want the answers: cancelling one, by a scope or a token, cancels
-it on the server, and the session goes on. Only streamed calls run beside the owner, because a
-generator must not yield inside of a task group.
+`start` and `stop` only talk to the owner of the connection, see `Life`, so they may come from any
+tasks. Requests are made by the tasks that want the answers: cancelling one, by a scope or a token,
+cancels it on the server, and the session goes on. When the connection breaks, those who wait for
+answers get an error.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import anyio
-import attrs
 
 from ..._loops._detached import start_detached
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
-from ..._version import __version__
-from ._mcp_errors import McpConnectionError, McpError, McpTimeoutError, first_cause
+from ._mcp_errors import McpConnectionError, McpError, McpTimeoutError
 from ._mcp_host import McpHost
-from ._mcp_params import McpServerParams, StdioServerParams, place_of
-from ._mcp_transport import Wire
+from ._mcp_life import Life, allowance, answer_of, last_words
+from ._mcp_params import McpServerParams, place_of
+from ._mcp_progress import McpProgress
+from ._mcp_streamed import Streamed
 
 if TYPE_CHECKING:
     import mcp
     import mcp_types
-    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-__all__ = ["McpProgress", "McpSession", "create_mcp_server_session"]
+__all__ = ["McpSession", "create_mcp_server_session"]
 
 T = TypeVar("T")
 
 _PAGES: Final = 1000  # of one list: a server that never ends one is broken
-_STAND_INS: Final = ("Server returned an error response", "Not Found", "Session terminated")
 _UNWINDING: Final = 1.0  # seconds that a lost request waits to learn why
-
-
-@final
-@attrs.frozen
-class McpProgress:
-    """How far a call has come, as its server says.
-
-    Attributes:
-        progress: What is done; it grows from one to the next.
-        total: What there is to do, in the same unit; None if the server does not know.
-        message: What is being done.
-    """
-
-    progress: float
-    total: float | None = None
-    message: str | None = None
 
 
 class McpSession:
@@ -88,7 +59,7 @@ class McpSession:
         _need_sdk()
         self._params = server_params
         self._host = McpHost() if host is None else host
-        self._life: _Life | None = None
+        self._life: Life | None = None
 
     def __repr__(self) -> str:
         life = self._life
@@ -143,7 +114,7 @@ class McpSession:
             if life is not None and life.is_ending:
                 await life.ended.wait()
             if life is None or life.ended.is_set():
-                life = self._life = _Life(self._params, self._host)
+                life = self._life = Life(self._params, self._host)
                 start_detached(life.own, f"owner of {self!r}")
             try:
                 await life.ready.wait()
@@ -355,7 +326,7 @@ class McpSession:
         send: MemoryObjectSendStream[McpProgress | mcp_types.CallToolResult | Exception]
         receive: MemoryObjectReceiveStream[McpProgress | mcp_types.CallToolResult | Exception]
         send, receive = anyio.create_memory_object_stream(math.inf)
-        call = _Streamed(lambda: self._call(name, arguments, send.send_nowait), send)
+        call = Streamed(lambda: self._call(name, arguments, send.send_nowait), send)
         with token_scope(cancellation_token, what):
             pass  # cancelled already: do not begin
         assert life.group is not None
@@ -424,7 +395,7 @@ class McpSession:
                 f"{place_of(self._params)} answered {method} with what is no answer: {reason}"
             ) from error
 
-    def _need(self, method: str) -> _Life:
+    def _need(self, method: str) -> Life:
         life = self._life
         if life is None or not life.ready.is_set():
             raise McpConnectionError(
@@ -436,7 +407,7 @@ class McpSession:
         return life
 
     async def _explain(
-        self, life: _Life, method: str, error: mcp.MCPError | None = None
+        self, life: Life, method: str, error: mcp.MCPError | None = None
     ) -> McpError:
         import mcp_types
 
@@ -455,248 +426,19 @@ class McpSession:
         if error.code == mcp_types.REQUEST_TIMEOUT:
             return McpTimeoutError(
                 f"{place_of(self._params)} did not answer {method} within "
-                f"{_allowance(self._params)}",
+                f"{allowance(self._params)}",
                 code=error.code,
             )
-        return McpError(_answer(error, life.wire), code=error.code, data=error.data)
+        return McpError(answer_of(error, life.wire), code=error.code, data=error.data)
 
-    def _down(self, life: _Life, method: str) -> McpConnectionError:
+    def _down(self, life: Life, method: str) -> McpConnectionError:
         why = life.wire.lost or "the session has ended"
         error = McpConnectionError(
             f"{method}: {place_of(self._params)} is down: {why}; restart() or reset() starts it "
-            f"again{_last_words(life.wire)}"
+            f"again{last_words(life.wire)}"
         )
         error.__cause__ = life.failure
         return error
-
-
-@final
-class _Life:
-    """One connection, and the task that owns it.
-
-    Invariant: `client` and `group` are there from `ready` until the owner begins to leave.
-    """
-
-    def __init__(self, params: McpServerParams, host: McpHost) -> None:
-        self._params = params
-        self._host = host
-        self._over = anyio.Event()
-        self._scope = anyio.CancelScope()
-        self.progress = _ProgressTable()
-        self.wire = Wire(params, self.progress.tell, self._over.set, host.stderr)
-        self.client: mcp.Client | None = None
-        self.group: TaskGroup | None = None
-        self.initialize_result: mcp_types.InitializeResult | None = None
-        self.is_modern = False
-        self.failure: BaseException | None = None
-        self.ready = anyio.Event()  # it is connected, or never will be
-        self.ended = anyio.Event()
-        self.abandoned = False
-        self._forgotten: _Forgotten | None = _Forgotten(f"the session with {place_of(params)}")
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing can be asked any more."""
-        return self._over.is_set() or self.ended.is_set() or self.failure is not None
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether the owner is about to leave, or has left."""
-        return self.abandoned or self.is_over
-
-    def disarm(self) -> None:
-        """Somebody has ended it: no warning."""
-        if self._forgotten is not None:
-            self._forgotten.what = None
-        self._forgotten = None
-
-    async def end_now(self) -> None:
-        """End it, and wait for that whatever happens: there may be a process to be killed."""
-        self.disarm()
-        self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self.ended.wait()
-
-    async def own(self) -> None:
-        """Enter the client, wait for the end, and leave it: what the owner does."""
-        try:
-            self._scope.deadline = anyio.current_time() + _patience(self._params)
-            with self._scope:
-                await self._connect()
-            if not self.ready.is_set():
-                self.failure = self._gave_up()
-        # The task has no parent, so an error is for those who ask: start() raises it, calls tell of
-        # it. Not only Exception: a group may hold a cancellation beside the error that caused it.
-        except BaseException as error:  # noqa: ASYNC103  # cancellations are raised again
-            cause = first_cause(error)
-            if isinstance(cause, anyio.get_cancelled_exc_class()):
-                self.wire.lose("its event loop has ended")
-                self._forgotten = None  # its end warns
-                raise
-            self.failure = cause if self.ready.is_set() else self._told(cause)
-            self.wire.lose(_reason(cause))
-            if not isinstance(cause, Exception):  # an interrupt
-                raise
-        finally:
-            self.client = self.group = None
-            self.ready.set()
-            self.ended.set()
-            if self.failure is not None or self._over.is_set():
-                self.disarm()
-
-    async def _connect(self) -> None:
-        from mcp import Client
-        from mcp_types import Implementation
-
-        async with anyio.create_task_group() as group:
-            client = Client(
-                self.wire.open(),
-                read_timeout_seconds=_patience(self._params),
-                client_info=Implementation(name="trio-agents", version=__version__),
-                cache=None,  # list_tools() says how it is now
-                **self._host.callbacks(),
-            )
-            async with client:
-                await self._settle(client)
-                self._scope.deadline = math.inf
-                self.client, self.group = client, group
-                self.ready.set()
-                await self._over.wait()
-                self.client = None
-            group.cancel_scope.cancel()
-
-    async def _settle(self, client: mcp.Client) -> None:
-        import mcp_types
-
-        found = client.session.initialize_result
-        self.is_modern = found is None
-        self.initialize_result = found or mcp_types.InitializeResult(
-            protocol_version=client.protocol_version,
-            capabilities=client.server_capabilities,
-            server_info=client.server_info or mcp_types.Implementation(name="", version=""),
-            instructions=client.instructions,
-        )
-        # Later servers are told of the level with each request.
-        if self._host.log is not None and not self.is_modern and client.server_capabilities.logging:
-            await client.session.send_request(
-                mcp_types.SetLevelRequest(
-                    params=mcp_types.SetLevelRequestParams(level=self._host.log_level)
-                ),
-                mcp_types.EmptyResult,
-            )
-
-    def _gave_up(self) -> McpError:
-        """Say why it did not start, though nothing went wrong."""
-        place, words = place_of(self._params), _last_words(self.wire)
-        if self._over.is_set() or self.abandoned:
-            return McpConnectionError(f"{place} did not start: {self.wire.lost}{words}")
-        self.wire.lose("it did not start in time")
-        return McpTimeoutError(f"{place} did not start within {_allowance(self._params)}{words}")
-
-    def _told(self, error: BaseException) -> BaseException:
-        """Return *error* as those who have asked are told of it."""
-        from mcp import MCPError
-
-        if not isinstance(error, Exception):
-            return error
-        prefix, words = f"{place_of(self._params)} did not start", _last_words(self.wire)
-        reason = self.wire.lost or _reason(error)
-        told: McpError = McpConnectionError(f"{prefix}: {reason}{words}")
-        if isinstance(error, MCPError) and self.wire.lost is None:
-            reason = _answer(error, self.wire)
-            kind = McpConnectionError if error.message in _STAND_INS else McpError
-            told = kind(f"{prefix}: {reason}{words}", code=error.code, data=error.data)
-        told.__cause__ = error
-        return told
-
-
-class _Streamed:
-    """A call that runs beside the owner and hands what comes of it to a generator."""
-
-    def __init__(
-        self,
-        call: Callable[[], Awaitable[mcp_types.CallToolResult]],
-        send: MemoryObjectSendStream[McpProgress | mcp_types.CallToolResult | Exception],
-    ) -> None:
-        self._call = call
-        self._send = send
-        self._scope = anyio.CancelScope()
-        self._done = anyio.Event()
-
-    async def run(self) -> None:
-        """Make the call. An error is for whoever iterates, and not for the owner."""
-        try:
-            with self._send, self._scope:
-                try:
-                    outcome: mcp_types.CallToolResult | Exception = await self._call()
-                except Exception as error:
-                    outcome = error
-                if not self._scope.cancel_called:  # nobody listens any more
-                    self._send.send_nowait(outcome)
-        finally:
-            self._done.set()
-
-    async def cancel(self) -> None:
-        """Cancel the call, if it is still under way, and wait for that."""
-        self._scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await self._done.wait()
-
-
-class _ProgressTable:
-    """Who wants to know of the progress of which call."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._watchers: dict[object, Callable[[McpProgress], object]] = {}
-
-    def watched(self, watcher: Callable[[McpProgress], object]) -> _Watch:
-        """Give a token for a call whose progress *watcher* is told, inside of the block."""
-        self._count += 1
-        return _Watch(self._watchers, f"trio-agents-{self._count}", watcher)
-
-    def tell(self, token: object, params: Mapping[str, Any]) -> None:
-        """Tell whoever it concerns. What is malformed, or comes late, concerns nobody."""
-        watcher = self._watchers.get(token) if isinstance(token, str) else None
-        progress, total = params.get("progress"), params.get("total")
-        if watcher is not None and isinstance(progress, int | float):
-            message = params.get("message")
-            watcher(
-                McpProgress(
-                    progress,
-                    total if isinstance(total, int | float) else None,
-                    message if isinstance(message, str) else None,
-                )
-            )
-
-
-@attrs.frozen
-class _Watch:
-    watchers: dict[object, Callable[[McpProgress], object]]
-    token: str
-    watcher: Callable[[McpProgress], object]
-
-    def __enter__(self) -> str:
-        self.watchers[self.token] = self.watcher
-        return self.token
-
-    def __exit__(self, *_: object) -> None:
-        del self.watchers[self.token]
-
-
-class _Forgotten:
-    """Warns when it is collected. In a finalizer, a warning made an error hits nobody's task."""
-
-    def __init__(self, what: str) -> None:
-        self.what: str | None = what
-
-    def __del__(self) -> None:
-        if self.what is not None:
-            warnings.warn(
-                f"{self.what} was started and never stopped: use `async with`, or await stop()",
-                ResourceWarning,
-                stacklevel=2,
-            )
 
 
 @asynccontextmanager
@@ -719,38 +461,6 @@ async def create_mcp_server_session(
 
 def _at(ask: Callable[[mcp.Client, str | None], T], cursor: str | None, client: mcp.Client) -> T:
     return ask(client, cursor)
-
-
-def _patience(params: McpServerParams) -> float:
-    if isinstance(params, StdioServerParams):
-        return params.read_timeout_seconds
-    return params.sse_read_timeout
-
-
-def _allowance(params: McpServerParams) -> str:
-    """Say how long the server may take, and what to change if that is too short."""
-    field = "read_timeout_seconds" if isinstance(params, StdioServerParams) else "sse_read_timeout"
-    return f"{_patience(params):g} seconds ({field} of its parameters)"
-
-
-def _reason(error: BaseException) -> str:
-    """Say what *error* is, without the URL that errors about a status quote, with its secrets."""
-    response = getattr(error, "response", None)
-    if response is not None:
-        return f"it has answered with HTTP {response.status_code}"
-    return f"{type(error).__name__}: {error}"
-
-
-def _answer(error: mcp.MCPError, wire: Wire) -> str:
-    """Return what the server has said, or which status stands behind the SDK's words for one."""
-    if error.message in _STAND_INS and wire.refusal is not None:
-        return f"{error.message} ({wire.refusal})"
-    return error.message
-
-
-def _last_words(wire: Wire) -> str:
-    words = str(wire.stderr)
-    return f". Its standard error ends with:\n{words}" if words else ""
 
 
 def _need_sdk() -> None:

@@ -23,8 +23,9 @@ from ...tools._workbench import StreamWorkbench, TextResultContent, ToolResult
 from ._mcp_errors import McpConnectionError, McpError
 from ._mcp_host import McpHost, sampling_with
 from ._mcp_params import McpServerParams, check_command
+from ._mcp_progress import McpProgress
 from ._mcp_results import contents_of, schema_of
-from ._mcp_session import McpProgress, McpSession
+from ._mcp_session import McpSession
 
 if TYPE_CHECKING:
     import mcp_types

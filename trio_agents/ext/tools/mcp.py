@@ -21,8 +21,8 @@ from ._mcp_params import (
     StdioServerParams as StdioServerParams,
     StreamableHttpServerParams as StreamableHttpServerParams,
 )
+from ._mcp_progress import McpProgress as McpProgress
 from ._mcp_session import (
-    McpProgress as McpProgress,
     McpSession as McpSession,
     create_mcp_server_session as create_mcp_server_session,
 )
