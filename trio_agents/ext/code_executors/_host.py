@@ -1,0 +1,153 @@
+"""`Host`: how code runs on this machine, for the executors that run it here.
+
+The environment is not the program's: keys for models and databases live there, and code that a
+model has written would read them. What code gets is a path, a home, a language, and what the
+application adds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Final, final
+
+import attrs
+
+from ._child import Command, Finished, run_to_end
+from ._limits import ResourceLimits
+from ._sandbox import Sandbox, SandboxUnavailable
+
+__all__ = ["Host", "Interpreter"]
+
+DEFAULT_KILL_GRACE: Final = 1.0
+
+
+@final
+@attrs.frozen
+class Interpreter:
+    """The Python that runs code.
+
+    Attributes:
+        executable: Its program.
+        directory: Where it and its scripts are: first in the path, so that ``pip`` is its own.
+        prefixes: What has to be there for it to run.
+    """
+
+    executable: str
+    directory: str
+    prefixes: tuple[Path, ...]
+
+    @classmethod
+    def current(cls) -> Interpreter:
+        """Return the interpreter that runs this program."""
+        prefixes = dict.fromkeys((sys.base_prefix, sys.prefix))
+        executable = sys.executable
+        return cls(executable, os.path.dirname(executable), tuple(map(Path, prefixes)))
+
+    @classmethod
+    def of_environment(cls, context: SimpleNamespace) -> Interpreter:
+        """Return that of a virtual environment.
+
+        Args:
+            context: what ``venv.EnvBuilder.ensure_directories`` returns.
+
+        Raises:
+            ValueError: there is no such environment.
+        """
+        executable = Path(context.env_exe)
+        if not executable.exists():
+            raise ValueError(
+                f"there is no virtual environment with {executable}: create it first, with "
+                f"venv.EnvBuilder(with_pip=True).create(directory)"
+            )
+        base = executable.resolve().parent.parent
+        return cls(str(executable), context.bin_path, (base, Path(context.env_dir)))
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Host:
+    """Runs commands here.
+
+    Attributes:
+        interpreter: The Python whose programs come first.
+        env: What the environment has besides the least.
+        sandbox: Around all commands; None for none.
+        limits: For all processes; None for none.
+        kill_grace: Seconds between asking a process to end and killing it.
+        max_output: Bytes of output that are kept.
+    """
+
+    interpreter: Interpreter
+    env: Mapping[str, str] = attrs.field(repr=False)  # there may be secrets among them
+    sandbox: Sandbox | None
+    limits: ResourceLimits | None
+    kill_grace: float
+    max_output: int
+
+    def __attrs_post_init__(self) -> None:
+        if os.name != "posix":
+            raise RuntimeError(
+                "running code on the host needs process groups, which this system does not have: "
+                "use DockerCommandLineCodeExecutor"
+            )
+        if self.kill_grace < 0:
+            raise ValueError(f"kill_grace must not be negative, as {self.kill_grace} is")
+        if self.limits is not None:
+            self.limits.check_they_hold()
+
+    def command(self, argv: Sequence[str], cwd: Path, sandbox: Sandbox | None = None) -> Command:
+        """Return what runs *argv* in *cwd*.
+
+        Args:
+            argv: the program and its arguments.
+            cwd: the working directory.
+            sandbox: instead of that of the host, if it has one.
+        """
+        env = {
+            "PATH": f"{self.interpreter.directory}:{os.environ.get('PATH', os.defpath)}",
+            "HOME": str(cwd),
+            "LANG": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",  # what was printed before a timeout is then not lost
+            # What pip says of each package is of no use to anybody here; its errors still are.
+            "PIP_QUIET": "1",
+            "PIP_NO_INPUT": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_ROOT_USER_ACTION": "ignore",
+            **self.env,
+        }
+        limited = tuple(argv) if self.limits is None else self.limits.applied_to(argv)
+        if self.sandbox is None:
+            return Command(argv=limited, cwd=cwd, env=env)
+        box = (sandbox or self.sandbox).arguments(
+            cwd=cwd, env=env, read_only=[path for path in self.interpreter.prefixes if path.name]
+        )
+        return Command(argv=limited, cwd=cwd, env=env, sandbox=box)
+
+    async def run(
+        self, argv: Sequence[str], *, cwd: Path, timeout: float, sandbox: Sandbox | None = None
+    ) -> Finished:
+        """Run *argv* to its end, as `run_to_end` does."""
+        return await run_to_end(
+            self.command(argv, cwd, sandbox),
+            timeout=timeout,
+            grace=self.kill_grace,
+            max_output=self.max_output,
+        )
+
+    async def check_sandbox(self, cwd: Path) -> None:
+        """Make sure that the sandbox works, if there is to be one.
+
+        Raises:
+            SandboxUnavailable: it does not.
+        """
+        if self.sandbox is None:
+            return
+        tried = await self.run(["/bin/sh", "-c", ":"], cwd=cwd, timeout=30)
+        if tried.exit_code != 0:
+            raise SandboxUnavailable(
+                f"bubblewrap does not work here, so nothing is run: {tried.output.strip()}"
+            )
