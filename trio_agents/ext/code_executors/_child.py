@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -31,9 +32,10 @@ import anyio.to_thread
 import attrs
 
 from ._output import Output
+from ._result import Finished
 from ._sandbox import find_bubblewrap
 
-__all__ = ["Child", "Command", "Finished", "run_to_end"]
+__all__ = ["Child", "Command", "run_to_end"]
 
 _CHUNK = 65536
 _LARGEST_PIPE = 1 << 20  # without privileges
@@ -55,22 +57,6 @@ class Command:
     cwd: Path
     env: Mapping[str, str]
     sandbox: tuple[str, ...] | None = None
-
-
-@final
-@attrs.frozen
-class Finished:
-    """What came of a command.
-
-    Attributes:
-        exit_code: As a shell gives it: 128 and the number of the signal, if one has ended it.
-        output: What was printed, errors included, in the order in which it was written.
-        timed_out: Whether it was killed because its time was over.
-    """
-
-    exit_code: int
-    output: str
-    timed_out: bool
 
 
 @final
@@ -122,6 +108,14 @@ class Child:
     def pid(self) -> int:
         """The number of the process, its group and its session."""
         return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        if self._pidfd is None:
+            return self._process.poll() is None
+        look = select.poll()
+        look.register(self._pidfd, select.POLLIN)
+        return not look.poll(0)
 
     async def wait(self) -> None:
         """Wait until it has ended. What it has started may go on."""
@@ -198,13 +192,13 @@ def _popen(
 
 
 async def run_to_end(
-    command: Command, *, timeout: float, grace: float, max_output: int
+    command: Command, *, seconds: float, grace: float, max_output: int
 ) -> Finished:
     """Run *command*, and kill what it leaves behind when it ends, is cancelled or takes too long.
 
     Args:
         command: what to run.
-        timeout: seconds until it is killed.
+        seconds: how long it may take.
         grace: seconds between asking to end and killing.
         max_output: how many bytes of what it prints are kept.
 
@@ -225,7 +219,7 @@ async def run_to_end(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_read, reading, output)
                 try:
-                    with anyio.move_on_after(timeout):
+                    with anyio.move_on_after(seconds):
                         await child.wait()
                         timed_out = False
                 finally:

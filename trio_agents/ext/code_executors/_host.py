@@ -16,13 +16,25 @@ from typing import Final, final
 
 import attrs
 
-from ._child import Command, Finished, run_to_end
+from ._child import Command, run_to_end
 from ._limits import ResourceLimits
+from ._result import Finished
 from ._sandbox import Sandbox, SandboxUnavailable
 
-__all__ = ["Host", "Interpreter"]
+__all__ = ["DEFAULT_KILL_GRACE", "SETTINGS", "Host", "Interpreter"]
 
 DEFAULT_KILL_GRACE: Final = 1.0
+
+#: What the environment of all code has, here or in a container.
+SETTINGS: Final = {
+    "LANG": "C.UTF-8",
+    "PYTHONUNBUFFERED": "1",  # what was printed before a timeout is then not lost
+    # What pip says of each package is of no use to anybody here; its errors still are.
+    "PIP_QUIET": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_ROOT_USER_ACTION": "ignore",
+}
 
 
 @final
@@ -99,41 +111,49 @@ class Host:
         if self.limits is not None:
             self.limits.check_they_hold()
 
-    def command(self, argv: Sequence[str], cwd: Path, sandbox: Sandbox | None = None) -> Command:
+    def command(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        *,
+        sandbox: Sandbox | None = None,
+        env: Mapping[str, str] | None = None,
+        writable: Sequence[Path] = (),
+    ) -> Command:
         """Return what runs *argv* in *cwd*.
 
         Args:
             argv: the program and its arguments.
             cwd: the working directory.
             sandbox: instead of that of the host, if it has one.
+            env: what the environment has besides.
+            writable: what can be changed in a sandbox besides the working directory.
         """
-        env = {
+        whole = {
             "PATH": f"{self.interpreter.directory}:{os.environ.get('PATH', os.defpath)}",
             "HOME": str(cwd),
-            "LANG": "C.UTF-8",
-            "PYTHONUNBUFFERED": "1",  # what was printed before a timeout is then not lost
-            # What pip says of each package is of no use to anybody here; its errors still are.
-            "PIP_QUIET": "1",
-            "PIP_NO_INPUT": "1",
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-            "PIP_ROOT_USER_ACTION": "ignore",
+            **SETTINGS,
             **self.env,
+            **(env or {}),
         }
         limited = tuple(argv) if self.limits is None else self.limits.applied_to(argv)
         if self.sandbox is None:
-            return Command(argv=limited, cwd=cwd, env=env)
+            return Command(argv=limited, cwd=cwd, env=whole)
         box = (sandbox or self.sandbox).arguments(
-            cwd=cwd, env=env, read_only=[path for path in self.interpreter.prefixes if path.name]
+            cwd=cwd,
+            env=whole,
+            read_only=[path for path in self.interpreter.prefixes if path.name],
+            writable=writable,
         )
-        return Command(argv=limited, cwd=cwd, env=env, sandbox=box)
+        return Command(argv=limited, cwd=cwd, env=whole, sandbox=box)
 
     async def run(
-        self, argv: Sequence[str], *, cwd: Path, timeout: float, sandbox: Sandbox | None = None
+        self, argv: Sequence[str], *, cwd: Path, seconds: float, sandbox: Sandbox | None = None
     ) -> Finished:
         """Run *argv* to its end, as `run_to_end` does."""
         return await run_to_end(
-            self.command(argv, cwd, sandbox),
-            timeout=timeout,
+            self.command(argv, cwd, sandbox=sandbox),
+            seconds=seconds,
             grace=self.kill_grace,
             max_output=self.max_output,
         )
@@ -146,7 +166,7 @@ class Host:
         """
         if self.sandbox is None:
             return
-        tried = await self.run(["/bin/sh", "-c", ":"], cwd=cwd, timeout=30)
+        tried = await self.run(["/bin/sh", "-c", ":"], cwd=cwd, seconds=30)
         if tried.exit_code != 0:
             raise SandboxUnavailable(
                 f"bubblewrap does not work here, so nothing is run: {tried.output.strip()}"

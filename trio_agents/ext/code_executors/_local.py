@@ -6,9 +6,9 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from typing import Any, ClassVar, Final, Self, final
+from typing import Any, ClassVar, Final, Self
 
 import anyio
 from pydantic import BaseModel, Field, SecretStr
@@ -19,27 +19,22 @@ from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._errors import ComponentError
 from ...code_executor import CodeBlock, CodeExecutor
-from ._code_files import CodeFiles, FileRefused, Language, language_of
-from ._functions_module import FUNCTION_PROMPT_TEMPLATE, AnyFunction, FunctionsModule
+from ._code_files import CodeFiles, Language, language_of
+from ._functions_module import (
+    FUNCTION_PROMPT_TEMPLATE,
+    INSTALLING,
+    AnyFunction,
+    FunctionsModule,
+)
 from ._host import DEFAULT_KILL_GRACE, Host, Interpreter
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT
-from ._result import CommandLineCodeResult
-from ._sandbox import Sandbox
+from ._result import CommandLineCodeResult, Finished, run_blocks
+from ._sandbox import NOT_DECIDED, NotDecided, Sandbox
 
 __all__ = ["LocalCommandLineCodeExecutor", "LocalCommandLineCodeExecutorConfig"]
 
 _PROVIDER: Final = "trio_agents.ext.code_executors.local.LocalCommandLineCodeExecutor"
-_INSTALLING: Final = 600.0  # seconds; packages take as long as the network does
-TIMED_OUT: Final = 124  # as the program `timeout` says it
-
-
-@final
-class _NotDecided:
-    """Stands for a sandbox that nobody has decided on."""
-
-
-_NOT_DECIDED: Final = _NotDecided()
 
 
 class LocalCommandLineCodeExecutorConfig(BaseModel):
@@ -60,9 +55,9 @@ class LocalCommandLineCodeExecutorConfig(BaseModel):
 class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeExecutorConfig]):
     """Runs Python and shell code on this machine, in a sandbox if there is to be one.
 
-    Each block is saved in the working directory and run there by a process of its own. Blocks share
-    files and nothing else. Whatever a block has started is killed when it ends, takes too long or is
-    cancelled.
+    Each block is saved in the working directory and run there by a process of its own. Blocks
+    share files and nothing else. Whatever a block has started is killed when it ends, takes too
+    long or is cancelled.
 
     Without a sandbox, code can do what the program can: read keys, delete files, use the network.
     Then do not run what a model has written, nor anybody whom you would not give your shell.
@@ -72,7 +67,8 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
     ```
 
-    It works without ``start`` as well: then only a temporary directory stays until the program ends.
+    It works without ``start`` as well: then only a temporary directory stays until the program
+    ends.
 
     Args:
         timeout: seconds that a block may take. Then it is killed; what it has printed is in the
@@ -112,20 +108,15 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         virtual_env_context: SimpleNamespace | None = None,
         *,
         env: Mapping[str, str] | None = None,
-        sandbox: Sandbox | None | _NotDecided = _NOT_DECIDED,
+        sandbox: Sandbox | NotDecided | None = NOT_DECIDED,
         limits: ResourceLimits | None = None,
         kill_grace: float = DEFAULT_KILL_GRACE,
         max_output: int = DEFAULT_MAX_OUTPUT,
     ) -> None:
         if timeout <= 0:
             raise ValueError(f"timeout has to be more than 0 seconds, not {timeout}")
-        if isinstance(sandbox, _NotDecided):
-            warnings.warn(
-                "LocalCommandLineCodeExecutor runs code on this machine, with all that this "
-                "program can do. Pass sandbox=Sandbox(), or sandbox=None if that is meant",
-                UserWarning,
-                stacklevel=2,
-            )
+        if isinstance(sandbox, NotDecided):
+            warnings.warn(sandbox.warning(type(self).__name__), UserWarning, stacklevel=2)
             sandbox = None
         self._timeout = timeout
         self._functions = FunctionsModule(functions, functions_module)
@@ -228,10 +219,26 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
             SandboxUnavailable: there is to be a sandbox, and it does not work here.
             MessageCancelled: the token was cancelled.
         """
-        programs = [self._program_of(language_of(block)) for block in code_blocks]
+        for block in code_blocks:
+            self._program_of(language_of(block))
         with token_scope(cancellation_token, "running code"):
             await self._set_up()
-            return await self._run_all(code_blocks, programs)
+            return await run_blocks(
+                [(block, _extension(block)) for block in code_blocks],
+                self._run,
+                files=self._code_files(),
+                directory=self.work_dir,
+                clean_up=self._clean_up,
+            )
+
+    async def _run(self, block: CodeBlock, name: PurePosixPath) -> Finished:
+        argv = [*self._program_of(language_of(block)), str(self.work_dir / name)]
+        return await self._host.run(argv, cwd=self.work_dir, seconds=self._timeout)
+
+    def _code_files(self) -> CodeFiles:
+        if self._files is None:
+            self._files = CodeFiles(self.work_dir)
+        return self._files
 
     def _program_of(self, language: Language) -> tuple[str, ...]:
         if language == "python":
@@ -242,64 +249,25 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
             raise ValueError(f"{' or '.join(names)} is not installed; none of the blocks was run")
         return (found, "-File") if language == "powershell" else (found,)
 
-    async def _run_all(
-        self, blocks: list[CodeBlock], programs: list[tuple[str, ...]]
-    ) -> CommandLineCodeResult:
-        work_dir = self.work_dir
-        files = self._files = self._files or CodeFiles(work_dir)
-        result = CommandLineCodeResult(exit_code=0, output="", code_file=None)
-        for block, program in zip(blocks, programs, strict=True):
-            try:
-                with files.saved(block, _extension(block), clean_up=self._clean_up) as name:
-                    path = work_dir / name
-                    result.code_file = result.code_file or str(path)
-                    finished = await self._host.run(
-                        [*program, str(path)], cwd=work_dir, timeout=self._timeout
-                    )
-            except FileRefused as error:
-                result.exit_code, result.output = 1, f"{result.output}{error}\n"
-                break
-            result.exit_code = TIMED_OUT if finished.timed_out else finished.exit_code
-            result.output += finished.output
-            if finished.timed_out:
-                result.output += f"\nTimeout: the block was killed after {self._timeout} seconds\n"
-            if result.exit_code:
-                break
-        return result
-
     async def _set_up(self) -> None:
         async with self._setting_up:
             if not self._is_set_up:
                 await self._host.check_sandbox(self.work_dir)
-                if self._functions.functions:
-                    await self._offer_functions()
+                await self._functions.offer(self._code_files(), self._install, self._python)
                 self._is_set_up = True
 
-    async def _offer_functions(self) -> None:
-        module = self._functions
-        CodeFiles(self.work_dir).write(module.file, module.text)
-        python = self._host.interpreter.executable
-        if module.packages:
-            # The application asks for this, not code: it may use the network and its environment.
-            box = None
-            if self._host.sandbox is not None and self._environment is not None:
-                writable = (*self._host.sandbox.writable, str(self._environment.env_dir))
-                box = Sandbox(network=True, writable=writable)
-            installed = await self._host.run(
-                [python, "-m", "pip", "install", *module.packages],
-                cwd=self.work_dir,
-                timeout=_INSTALLING,
-                sandbox=box,
-            )
-            if installed.exit_code:
-                raise ValueError(
-                    f"what functions need could not be installed: {installed.output.strip()}"
-                )
-        tried = await self._host.run(
-            [python, module.file], cwd=self.work_dir, timeout=self._timeout
-        )
-        if tried.exit_code:
-            raise ValueError(f"the functions cannot be imported: {tried.output.strip()}")
+    async def _python(self, arguments: Sequence[str]) -> Finished:
+        argv = [self._host.interpreter.executable, *arguments]
+        return await self._host.run(argv, cwd=self.work_dir, seconds=self._timeout)
+
+    async def _install(self, arguments: Sequence[str]) -> Finished:
+        box = None
+        if self._host.sandbox is not None and self._environment is not None:
+            # The application asks for this, not code. Code has not run yet, either.
+            writable = (*self._host.sandbox.writable, str(self._environment.env_dir))
+            box = Sandbox(network=True, writable=writable)
+        argv = [self._host.interpreter.executable, *arguments]
+        return await self._host.run(argv, cwd=self.work_dir, seconds=INSTALLING, sandbox=box)
 
     def _to_config(self) -> LocalCommandLineCodeExecutorConfig:
         if self._functions.functions:

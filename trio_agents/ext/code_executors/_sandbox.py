@@ -19,11 +19,11 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-__all__ = ["Sandbox", "SandboxUnavailable", "find_bubblewrap"]
+__all__ = ["NOT_DECIDED", "NotDecided", "Sandbox", "SandboxUnavailable", "find_bubblewrap"]
 
 # Programs, libraries, and what those look up: names, certificates, time zones. No home, no /etc as
 # a whole, no /run, no /var.
@@ -34,6 +34,21 @@ _SYSTEM: Final = (
     "/etc/mime.types", "/etc/nsswitch.conf", "/etc/passwd", "/etc/pki", "/etc/protocols",
     "/etc/resolv.conf", "/etc/services", "/etc/ssl", "/etc/timezone",
 )  # fmt: skip
+
+
+@final
+class NotDecided:
+    """Stands for a sandbox that nobody has decided on, or against."""
+
+    def warning(self, executor: str) -> str:
+        """Return what to warn of."""
+        return (
+            f"{executor} runs code on this machine, with all that this program can do. Pass "
+            f"sandbox=Sandbox(), or sandbox=None if that is meant"
+        )
+
+
+NOT_DECIDED: Final = NotDecided()
 
 
 class SandboxUnavailable(RuntimeError):
@@ -87,7 +102,12 @@ class Sandbox(BaseModel):
         return paths
 
     def arguments(
-        self, *, cwd: Path, env: Mapping[str, str], read_only: Iterable[Path] = ()
+        self,
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        read_only: Iterable[Path],
+        writable: Iterable[Path],
     ) -> tuple[str, ...]:
         """Return what to tell bubblewrap.
 
@@ -95,6 +115,7 @@ class Sandbox(BaseModel):
             cwd: the working directory, which can be changed.
             env: the environment inside.
             read_only: what has to be there besides, such as the interpreter.
+            writable: what has to be there besides, and can be changed.
         """
         arguments = [
             "--unshare-user", "--disable-userns", "--unshare-all", "--die-with-parent",
@@ -106,7 +127,11 @@ class Sandbox(BaseModel):
             arguments += ["--ro-bind-try", path, path]
         for path in (*map(str, read_only), *self.read_only):
             arguments += ["--ro-bind", path, path]
-        for path in (*self.writable, str(cwd)):  # last, so that they show inside of the others
+        for path in (
+            *self.writable,
+            *map(str, writable),
+            str(cwd),
+        ):  # last, so that they show inside of the others
             arguments += ["--bind", path, path]
         arguments.append("--clearenv")
         for name, value in env.items():
