@@ -34,7 +34,7 @@ from ._functions_module import (
     AnyFunction,
     FunctionsModule,
 )
-from ._host import DEFAULT_KILL_GRACE, SETTINGS
+from ._host import DEFAULT_KILL_GRACE, SETTINGS, check_bounds
 from ._output import DEFAULT_MAX_OUTPUT, Output
 from ._result import CommandLineCodeResult, Finished, run_blocks
 
@@ -141,8 +141,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
         kill_grace: float = DEFAULT_KILL_GRACE,
         max_output: int = DEFAULT_MAX_OUTPUT,
     ) -> None:
-        if timeout <= 0:
-            raise ValueError(f"timeout has to be more than 0 seconds, not {timeout}")
+        check_bounds(timeout, kill_grace, max_output)
         self._functions = FunctionsModule(functions, functions_module)
         self._secret_env = {name: SecretStr(value) for name, value in (env or {}).items()}
         self._config = DockerCommandLineCodeExecutorConfig(

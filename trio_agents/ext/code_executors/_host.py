@@ -21,7 +21,7 @@ from ._limits import ResourceLimits
 from ._result import Finished
 from ._sandbox import Sandbox, SandboxUnavailable
 
-__all__ = ["DEFAULT_KILL_GRACE", "SETTINGS", "Host", "Interpreter"]
+__all__ = ["DEFAULT_KILL_GRACE", "SETTINGS", "Host", "Interpreter", "check_bounds"]
 
 DEFAULT_KILL_GRACE: Final = 1.0
 
@@ -35,6 +35,20 @@ SETTINGS: Final = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
 }
+
+
+def check_bounds(timeout: float, kill_grace: float, max_output: int) -> None:
+    """Refuse bounds that cannot be.
+
+    Raises:
+        ValueError: one of them is none.
+    """
+    if not timeout > 0:
+        raise ValueError(f"timeout has to be more than 0 seconds, not {timeout}")
+    if not kill_grace >= 0:
+        raise ValueError(f"kill_grace has to be 0 seconds or more, not {kill_grace}")
+    if max_output < 2:
+        raise ValueError(f"max_output has to be 2 bytes or more, not {max_output}")
 
 
 @final
@@ -106,8 +120,6 @@ class Host:
                 "running code on the host needs process groups, which this system does not have: "
                 "use DockerCommandLineCodeExecutor"
             )
-        if self.kill_grace < 0:
-            raise ValueError(f"kill_grace must not be negative, as {self.kill_grace} is")
         if self.limits is not None:
             self.limits.check_they_hold()
 

@@ -22,7 +22,7 @@ from ..._components._component import Component
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ...code_executor import CodeBlock, CodeExecutor, CodeResult
-from ._host import DEFAULT_KILL_GRACE, Host, Interpreter
+from ._host import DEFAULT_KILL_GRACE, Host, Interpreter, check_bounds
 from ._jupyter_kernel import Kernel, KernelDied, need_jupyter
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT, Output
@@ -118,8 +118,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         kill_grace: float = DEFAULT_KILL_GRACE,
         max_output: int = DEFAULT_MAX_OUTPUT,
     ) -> None:
-        if timeout <= 0:
-            raise ValueError(f"timeout has to be more than 0 seconds, not {timeout}")
+        check_bounds(timeout, kill_grace, max_output)
         if isinstance(sandbox, NotDecided):
             warnings.warn(sandbox.warning(type(self).__name__), UserWarning, stacklevel=2)
             sandbox = None

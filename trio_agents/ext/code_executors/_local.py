@@ -26,7 +26,7 @@ from ._functions_module import (
     AnyFunction,
     FunctionsModule,
 )
-from ._host import DEFAULT_KILL_GRACE, Host, Interpreter
+from ._host import DEFAULT_KILL_GRACE, Host, Interpreter, check_bounds
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT
 from ._result import CommandLineCodeResult, Finished, run_blocks
@@ -113,8 +113,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         kill_grace: float = DEFAULT_KILL_GRACE,
         max_output: int = DEFAULT_MAX_OUTPUT,
     ) -> None:
-        if timeout <= 0:
-            raise ValueError(f"timeout has to be more than 0 seconds, not {timeout}")
+        check_bounds(timeout, kill_grace, max_output)
         if isinstance(sandbox, NotDecided):
             warnings.warn(sandbox.warning(type(self).__name__), UserWarning, stacklevel=2)
             sandbox = None

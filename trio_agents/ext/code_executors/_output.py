@@ -15,11 +15,9 @@ DEFAULT_MAX_OUTPUT: Final = 1_000_000  # bytes, a few hundred pages
 
 
 class Output:
-    """Bytes, of which the first and the last are kept, *limit* in all."""
+    """Bytes, of which the first and the last are kept, *limit* (2 or more) in all."""
 
     def __init__(self, limit: int) -> None:
-        if limit < 2:
-            raise ValueError(f"the output has to be bounded by 2 bytes at least, not {limit}")
         self._room = limit - limit // 2  # for the beginning; the end has the other half
         self._end_room = limit // 2
         self._beginning = bytearray()

@@ -25,6 +25,8 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 __all__ = ["NOT_DECIDED", "NotDecided", "Sandbox", "SandboxUnavailable", "find_bubblewrap"]
 
+_TMP_SIZE: Final = 1 << 30  # it is memory
+
 # Programs, libraries, and what those look up: names, certificates, time zones. No home, no /etc as
 # a whole, no /run, no /var.
 _SYSTEM: Final = (
@@ -64,7 +66,7 @@ def find_bubblewrap() -> str:
     found = shutil.which("bwrap") if sys.platform == "linux" else None
     if found is None:
         raise SandboxUnavailable(
-            "the sandbox needs Linux and bubblewrap (the program bwrap), which is not in PATH: "
+            "the sandbox needs Linux and bubblewrap 0.8 or later (bwrap), which is not in PATH: "
             "install the package bubblewrap, or use DockerCommandLineCodeExecutor"
         )
     return found
@@ -119,7 +121,8 @@ class Sandbox(BaseModel):
         """
         arguments = [
             "--unshare-user", "--disable-userns", "--unshare-all", "--die-with-parent",
-            "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+            "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev",
+            "--size", str(_TMP_SIZE), "--tmpfs", "/tmp",
         ]  # fmt: skip
         if self.network:
             arguments.append("--share-net")
@@ -133,7 +136,7 @@ class Sandbox(BaseModel):
             str(cwd),
         ):  # last, so that they show inside of the others
             arguments += ["--bind", path, path]
-        arguments.append("--clearenv")
+        arguments += ["--remount-ro", "/", "--clearenv"]
         for name, value in env.items():
             arguments += ["--setenv", name, value]
         return (*arguments, "--chdir", str(cwd))
