@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -37,6 +36,7 @@ from ._functions_module import (
 from ._host import DEFAULT_KILL_GRACE, SETTINGS, check_bounds
 from ._output import DEFAULT_MAX_OUTPUT, Output
 from ._result import CommandLineCodeResult, Finished, run_blocks
+from ._scratch import Scratch
 
 __all__ = ["DockerCommandLineCodeExecutor", "DockerCommandLineCodeExecutorConfig"]
 
@@ -165,12 +165,10 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
             kill_grace=kill_grace,
             max_output=max_output,
         )
-        if work_dir is not None:
-            Path(work_dir).mkdir(parents=True, exist_ok=True)
         for path in (*self._config.extra_volumes, str(bind_dir or work_dir or "")):
             if ":" in path:
                 raise ValueError(f"Docker cannot bind a directory with a colon: {path!r}")
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch = Scratch(work_dir)
         self._running: _Container | None = None
         self._files: CodeFiles | None = None
 
@@ -182,11 +180,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
     @property
     def work_dir(self) -> Path:
         """Where files are, as it was given."""
-        if self._config.work_dir is not None:
-            return Path(self._config.work_dir)
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="trio_agents_")
-        return Path(self._temporary.name)
+        return self._scratch.path
 
     @property
     def bind_dir(self) -> Path:
@@ -227,6 +221,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
                 for container in made:
                     await container.remove()
                 await engine.aclose()
+            self._scratch.remove()
             raise
         self._running = container
         if self._config.stop_container:
@@ -321,7 +316,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
             # Shielded: giving up is what the caller wants, all the more if cancelled.
             with anyio.CancelScope(shield=True):
                 try:
-                    if self._temporary is not None and os.geteuid() != 0:
+                    if self._scratch.has_temporary and os.geteuid() != 0:
                         # What the container's root has made here is not ours to remove.
                         argv = ["chmod", "-R", "a+rwX", _WORKSPACE]
                         await container.run(argv, self._config.timeout)
@@ -329,9 +324,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
                         await container.end()
                 finally:
                     await container.engine.aclose()
-        temporary, self._temporary = self._temporary, None
-        if temporary is not None:
-            temporary.cleanup()
+        self._scratch.remove()
 
     async def restart(self) -> None:
         """Start the container again: files stay, processes do not.
@@ -461,7 +454,7 @@ class _Container:
             "AttachStderr": True,
             "WorkingDir": _WORKSPACE,
             "Env": [f"{name}={value}" for name, value in self._env.items()],
-            "Cmd": ["sh", "-c", 'echo $$; exec "$@"', "sh", *argv],
+            "Cmd": ["sh", "-c", 'echo $$; exec "$@" 2>&1', "sh", *argv],
         }
         created = await self.engine.ask("POST", f"{self._path}/exec", body)
         path = f"/exec/{created['Id']}"

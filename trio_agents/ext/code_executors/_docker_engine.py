@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DockerError", "Engine", "EngineAddress", "Frames"]
 
 _DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
+_LONGEST_END: Final = 65536
 _HEADER: Final = struct.Struct(">BxxxI")  # the stream, three zeros, the size of what follows
 
 
@@ -177,17 +178,22 @@ class Engine:
         if not name or "/" in tag:  # a port, not a tag
             name, tag = image, "latest"
         query = {"fromImage": image} if "@" in image else {"fromImage": name, "tag": tag}
+        # It answers 200 at once, and says later, in lines of JSON, whether it went well. They are
+        # read to the end: httpx's generators do not like to be left before.
+        said = b""
         async with self.stream("/images/create", None, **query) as response:
-            # It answers 200 at once, and says later whether it went well.
-            async for line in response.aiter_lines():
-                if line.strip() and (error := json.loads(line).get("error")):
-                    raise DockerError(f"the image {image} cannot be pulled: {error}")
+            async for data in response.aiter_raw():
+                said = (said + data)[-_LONGEST_END:]
+        for line in said.splitlines()[-3:]:
+            if b'"error"' in line:
+                raise DockerError(f"the image {image} cannot be pulled: {_reason(line)}")
 
 
 def _reason(content: bytes) -> str:
     try:
-        return str(json.loads(content)["message"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(content)
+        return str(told.get("message") or told["error"])
+    except (ValueError, KeyError, AttributeError):
         return content.decode(errors="replace")
 
 

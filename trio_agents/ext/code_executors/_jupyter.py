@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 import re
-import tempfile
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT, Output
 from ._result import TIMED_OUT
 from ._sandbox import NOT_DECIDED, NotDecided, Sandbox
+from ._scratch import Scratch
 
 __all__ = ["JupyterCodeExecutor", "JupyterCodeExecutorConfig", "JupyterCodeResult"]
 
@@ -132,10 +132,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             kill_grace=kill_grace,
             max_output=max_output,
         )
-        self._given_dir = None if output_dir is None else Path(output_dir).absolute()
-        if self._given_dir is not None:
-            self._given_dir.mkdir(parents=True, exist_ok=True)
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch = Scratch(None if output_dir is None else Path(output_dir).absolute())
         self._kernel: Kernel | None = None
         self._is_started = False
         self._turn = anyio.Lock()  # a kernel runs one cell at a time
@@ -143,11 +140,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
     @property
     def output_dir(self) -> Path:
         """Where the kernel runs, and pictures and pages are saved."""
-        if self._given_dir is not None:
-            return self._given_dir
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="trio_agents_")
-        return Path(self._temporary.name)
+        return self._scratch.path
 
     async def start(self) -> None:
         """Start the kernel and wait until it answers. A second call is fine.
@@ -170,9 +163,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             async with self._turn:
                 self._is_started = False
                 await self._close_kernel()
-                temporary, self._temporary = self._temporary, None
-                if temporary is not None:
-                    temporary.cleanup()
+                self._scratch.remove()
 
     async def restart(self) -> None:
         """Begin with a new kernel, after what runs. Files stay, variables do not.
@@ -284,7 +275,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         return JupyterCodeExecutorConfig(
             kernel_name=self._kernel_name,
             timeout=self._timeout,
-            output_dir=None if self._given_dir is None else str(self._given_dir),
+            output_dir=self._scratch.given and str(self._scratch.given),
             env={name: SecretStr(value) for name, value in self._host.env.items()},
             sandbox=self._host.sandbox,
             limits=self._host.limits,

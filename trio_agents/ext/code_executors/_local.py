@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -31,6 +30,7 @@ from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT
 from ._result import CommandLineCodeResult, Finished, run_blocks
 from ._sandbox import NOT_DECIDED, NotDecided, Sandbox
+from ._scratch import Scratch
 
 __all__ = ["LocalCommandLineCodeExecutor", "LocalCommandLineCodeExecutorConfig"]
 
@@ -136,10 +136,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
             kill_grace=kill_grace,
             max_output=max_output,
         )
-        self._given_dir = None if work_dir is None else Path(work_dir).absolute()
-        if self._given_dir is not None:
-            self._given_dir.mkdir(parents=True, exist_ok=True)
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch = Scratch(None if work_dir is None else Path(work_dir).absolute())
         self._files: CodeFiles | None = None
         self._setting_up = anyio.Lock()
         self._is_set_up = False
@@ -152,11 +149,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
     @property
     def work_dir(self) -> Path:
         """Where files are and code runs."""
-        if self._given_dir is not None:
-            return self._given_dir
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="trio_agents_")
-        return Path(self._temporary.name)
+        return self._scratch.path
 
     @property
     def functions(self) -> tuple[AnyFunction, ...]:
@@ -194,9 +187,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         """Remove a temporary directory. Processes there are none; a second call is fine."""
         self._is_set_up = False
         self._files = None
-        temporary, self._temporary = self._temporary, None
-        if temporary is not None:
-            temporary.cleanup()
+        self._scratch.remove()
 
     async def restart(self) -> None:
         """Put the functions in place anew. No process outlives its block, and files stay."""
@@ -276,7 +267,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         environment = self._environment
         return LocalCommandLineCodeExecutorConfig(
             timeout=self._timeout,
-            work_dir=None if self._given_dir is None else str(self._given_dir),
+            work_dir=self._scratch.given and str(self._scratch.given),
             functions_module=self._functions.name,
             cleanup_temp_files=self._clean_up,
             virtual_env=None if environment is None else str(environment.env_dir),
