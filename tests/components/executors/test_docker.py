@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, strategies as st
 
@@ -42,11 +42,11 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandI
 def has_real_engine() -> bool:
     if not os.path.exists("/var/run/docker.sock"):
         return False
-    transport = httpx.HTTPTransport(uds="/var/run/docker.sock")
+    transport = httpx2.HTTPTransport(uds="/var/run/docker.sock")
     try:
-        with httpx.Client(transport=transport, base_url="http://docker") as client:
+        with httpx2.Client(transport=transport, base_url="http://docker") as client:
             return client.get("/images/python:3-slim/json").status_code == 200
-    except httpx.HTTPError:
+    except httpx2.HTTPError:
         return False
 
 
@@ -357,7 +357,7 @@ async def test_without_an_engine_the_error_says_what_to_do(
 
 
 async def test_without_httpx_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.setitem(sys.modules, "httpx2", None)
     with pytest.raises(ImportError, match=r"pip install 'trio-agents\[docker\]'"):
         await DockerCommandLineCodeExecutor().start()
 

@@ -159,7 +159,7 @@ async def test_a_block_that_goes_on_when_interrupted_is_killed(tmp_path: Path) -
         code, output = await outcome(executor, STUBBORN)
         assert code == 124
         assert "part\n\nTimeout: " in output
-        assert output.endswith("the kernel was killed: variables are gone")
+        assert output.endswith("the kernel was killed: its variables are gone")
         assert await outcome(executor, python("1 + 1")) == (0, "2")
 
 

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import final
 
 import anyio
-import anyio.abc
 import anyio.to_thread
 import attrs
 

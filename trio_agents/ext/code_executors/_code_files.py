@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, TypeAlias, final
@@ -93,7 +93,7 @@ class CodeFiles:
             raise FileRefused(f"the file {name!r} cannot be written: {error}") from error
 
     @contextmanager
-    def _inside(self, parts: tuple[str, ...]) -> Iterator[int]:
+    def _inside(self, parts: tuple[str, ...]) -> Generator[int]:
         flags = os.O_RDONLY | os.O_DIRECTORY
         directory = os.open(self._directory, flags)
         try:
@@ -108,7 +108,9 @@ class CodeFiles:
             os.close(directory)
 
     @contextmanager
-    def saved(self, block: CodeBlock, extension: str, *, clean_up: bool) -> Iterator[PurePosixPath]:
+    def saved(
+        self, block: CodeBlock, extension: str, *, clean_up: bool
+    ) -> Generator[PurePosixPath]:
         """Save *block* for the length of a block of ours, and return its path in the directory.
 
         A block whose first line is ``# filename: x.py`` is saved as ``x.py``, and stays: it was

@@ -204,7 +204,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
         Raises:
             DockerError: the engine cannot be reached or refuses, or the init command fails.
             ValueError: the functions cannot be imported, or a package not be installed.
-            ImportError: httpx is not installed.
+            ImportError: httpx2 is not installed.
         """
         if self._running is not None:
             return
@@ -244,6 +244,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
         knows of, and on asyncio a shield does not keep off the cancellation of the task itself.
         """
         refused: list[DockerError] = []
+        answered = anyio.Event()
         name = self._config.container_name or f"trio-agents-{uuid.uuid4().hex}"
 
         async def create() -> None:
@@ -254,9 +255,11 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
                     made.append(_Container(engine, address, created["Id"], self._config))
                 except DockerError as error:
                     refused.append(error)
+                answered.set()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(create)
+            await answered.wait()
         for error in refused:
             raise error
         return made[0]

@@ -7,6 +7,7 @@ which cannot. The requests are the same in all versions of the API since 1.41 (D
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import struct
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import anyio
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 __all__ = ["DockerError", "Engine", "EngineAddress", "Frames"]
 
@@ -46,7 +47,7 @@ class EngineAddress:
         """Take the address from *host* or the environment.
 
         Raises:
-            DockerError: it is neither a Unix socket nor plain TCP, or httpx is not installed.
+            DockerError: it is neither a Unix socket nor plain TCP, or httpx2 is not installed.
         """
         self.host = host or os.environ.get("DOCKER_HOST") or _DEFAULT_HOST
         scheme, _, rest = self.host.partition("://")
@@ -62,29 +63,29 @@ class EngineAddress:
                 f"not {self.host!r}: forward its socket, for example with ssh -L"
             )
 
-    def client(self) -> httpx.AsyncClient:
+    def client(self) -> httpx2.AsyncClient:
         """Return a client for it."""
-        _need_httpx()
-        import httpx
+        _need_httpx2()
+        import httpx2
 
-        transport = httpx.AsyncHTTPTransport(uds=self._socket)
-        return httpx.AsyncClient(transport=transport, base_url=self._base, timeout=None)
+        transport = httpx2.AsyncHTTPTransport(uds=self._socket)
+        return httpx2.AsyncClient(transport=transport, base_url=self._base, timeout=None)
 
     def request_now(self, method: str, path: str) -> None:
         """Send a request and wait in this thread, for the end of a program."""
-        import httpx
+        import httpx2
 
-        transport = httpx.HTTPTransport(uds=self._socket)
-        with httpx.Client(transport=transport, base_url=self._base, timeout=30) as client:
+        transport = httpx2.HTTPTransport(uds=self._socket)
+        with httpx2.Client(transport=transport, base_url=self._base, timeout=30) as client:
             client.request(method, path)
 
 
-def _need_httpx() -> None:
+def _need_httpx2() -> None:
     try:
-        import httpx  # noqa: F401
+        importlib.import_module("httpx2")
     except ImportError as error:
         raise ImportError(
-            "DockerCommandLineCodeExecutor needs httpx: pip install 'trio-agents[docker]'"
+            "DockerCommandLineCodeExecutor needs httpx2: pip install 'trio-agents[docker]'"
         ) from error
 
 
@@ -92,7 +93,7 @@ def _need_httpx() -> None:
 class Engine:
     """A connection to the engine, on the event loop that it was opened on."""
 
-    def __init__(self, address: EngineAddress, client: httpx.AsyncClient, version: str) -> None:
+    def __init__(self, address: EngineAddress, client: httpx2.AsyncClient, version: str) -> None:
         self._address = address
         self._client = client
         self.version = version
@@ -123,15 +124,15 @@ class Engine:
 
     async def _send(
         self, method: str, path: str, body: object = None, **query: str
-    ) -> httpx.Response:
-        import httpx
+    ) -> httpx2.Response:
+        import httpx2
 
         request = self._client.build_request(
             method, f"{self.version}{path}", params=query, json=body
         )
         try:
             response = await self._client.send(request, stream=True)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise DockerError(
                 f"the Docker engine at {self._address.host} cannot be reached ({error}): start "
                 f"it, or say where it is in DOCKER_HOST"
@@ -154,14 +155,14 @@ class Engine:
     @asynccontextmanager
     async def stream(
         self, path: str, body: object = None, **query: str
-    ) -> AsyncGenerator[httpx.Response]:
+    ) -> AsyncGenerator[httpx2.Response]:
         """POST, with the answer to be read inside of the block."""
-        import httpx
+        import httpx2
 
         response = await self._send("POST", path, body, **query)
         try:
             yield response
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise DockerError(f"POST {path}: the answer broke off ({error})") from error
         finally:
             # Shielded: to close is not to wait for the engine.
@@ -179,7 +180,7 @@ class Engine:
             name, tag = image, "latest"
         query = {"fromImage": image} if "@" in image else {"fromImage": name, "tag": tag}
         # It answers 200 at once, and says later, in lines of JSON, whether it went well. They are
-        # read to the end: httpx's generators do not like to be left before.
+        # read to the end: httpx2's generators do not like to be left before.
         said = b""
         async with self.stream("/images/create", None, **query) as response:
             async for data in response.aiter_raw():

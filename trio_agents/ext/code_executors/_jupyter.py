@@ -9,7 +9,6 @@ import re
 import uuid
 import warnings
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self, cast, final
@@ -195,13 +194,12 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         kernel = Kernel(self._kernel_name, self._host, self.output_dir)
         try:
             await kernel.wait_ready()
+            self._kernel = kernel
         except KernelDied as error:
-            await kernel.close(0)
             raise RuntimeError(f"the kernel {self._kernel_name} did not start: {error}") from error
-        except BaseException:  # goes on; without it the process would stay
-            await kernel.close(0)
-            raise
-        self._kernel = kernel
+        finally:
+            if self._kernel is None:
+                kernel.close_now()
         return kernel
 
     async def execute_code_blocks(
@@ -236,46 +234,42 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
                 return result
 
     async def _run(self, kernel: Kernel, code: str, cell: _Cell) -> int:
-        timed_out = True
+        done = False
         try:
             with anyio.move_on_after(self._timeout):
-                async with aclosing(kernel.execute(code)) as published:
-                    async for kind, content in published:
-                        cell.take(kind, content)
-                timed_out = False
+                await kernel.execute(code, cell.take)
+                done = True
         except KernelDied:
             cell.note("The kernel has ended, and its variables are gone")
+            done = True
             return 1
-        except BaseException:  # goes on; without it the cell would
-            await self._interrupt(kernel)
-            raise
-        if timed_out:
-            kept = await self._interrupt(kernel)
-            cell.note(
-                "Timeout: the block took too long and was interrupted"
-                + ("" if kept else ". It went on, so the kernel was killed: variables are gone")
-            )
+        finally:
+            if not done:
+                # Shielded: a cell that nobody waits for any more has to end all the more.
+                with anyio.CancelScope(shield=True):
+                    await self._interrupt(kernel)
+        if not done:
+            cell.note("Timeout: the block took too long and was interrupted")
+            if self._kernel is None:
+                cell.note("It went on, so the kernel was killed: its variables are gone")
             return TIMED_OUT
         return int(cell.failed)
 
-    async def _interrupt(self, kernel: Kernel) -> bool:
+    async def _interrupt(self, kernel: Kernel) -> None:
         """Stop the cell that runs; the kernel is killed if it does not stop."""
         kept = False
         try:
-            # Shielded: a cell that nobody waits for any more has to end all the more.
-            with anyio.CancelScope(shield=True):
-                kept = await kernel.interrupt(self._host.kill_grace)
+            kept = await kernel.interrupt(self._host.kill_grace)
         finally:
             if not kept:
                 self._kernel = None
                 kernel.close_now()
-        return kept
 
     def _to_config(self) -> JupyterCodeExecutorConfig:
         return JupyterCodeExecutorConfig(
             kernel_name=self._kernel_name,
             timeout=self._timeout,
-            output_dir=self._scratch.given and str(self._scratch.given),
+            output_dir=None if self._scratch.given is None else str(self._scratch.given),
             env={name: SecretStr(value) for name, value in self._host.env.items()},
             sandbox=self._host.sandbox,
             limits=self._host.limits,

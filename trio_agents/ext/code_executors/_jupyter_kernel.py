@@ -11,13 +11,14 @@ can to a port, and a kernel in a sandbox needs no network.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import secrets
 import signal
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -46,13 +47,12 @@ def need_jupyter() -> None:
         ImportError: it is not.
     """
     try:
-        import jupyter_client
-        import zmq  # noqa: F401
+        importlib.import_module("jupyter_client")
+        importlib.import_module("zmq")
     except ImportError as error:
         raise ImportError(
             "JupyterCodeExecutor needs jupyter_client: pip install 'trio-agents[jupyter]'"
         ) from error
-    del jupyter_client
 
 
 @final
@@ -85,8 +85,7 @@ class Kernel:
         self._context = zmq.Context()
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         key = secrets.token_hex(32).encode()
-        make_session: Callable[..., Any] = Session
-        self._session = make_session(key=key)
+        self._session: Any = Session(key=key)
         try:
             self._connect(key)
             self._log = os.open(self._path("log"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -150,27 +149,30 @@ class Kernel:
                 # What is published before the subscription has come through is not seen. So it is
                 # asked until what it publishes about the question is.
                 asked = self._send("shell", "kernel_info_request", {})
-                await self._reply("shell", asked)
+                await self._next("shell", asked)
                 with anyio.move_on_after(0.1):
-                    await self._status(asked, "idle")
+                    await self._next("iopub", asked)
                     return
         raise KernelDied(f"the kernel does not answer: {self.last_words()}")
 
-    async def execute(self, code: str) -> AsyncGenerator[tuple[str, Any]]:
-        """Run *code*, and give what is published about it until it is done.
+    async def execute(self, code: str, take: Callable[[str, Mapping[str, Any]], object]) -> None:
+        """Run *code* until it is done, and hand over what is published about it.
+
+        Args:
+            code: what to run.
+            take: called with the type and the content of each message.
 
         Raises:
             KernelDied: its process has ended.
         """
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         asked = self._send("shell", "execute_request", content)
-        async with aclosing(self._messages("iopub", asked)) as messages:
-            async for message in messages:
-                kind, content = message["msg_type"], message["content"]
-                if kind == "status" and content["execution_state"] == "idle":
-                    break
-                yield kind, content
-        await self._reply("shell", asked)
+        while True:
+            kind, content = await self._next("iopub", asked)
+            if kind == "status" and content["execution_state"] == "idle":
+                break
+            take(kind, content)
+        await self._next("shell", asked)
 
     async def interrupt(self, grace: float) -> bool:
         """Stop what it runs, for *grace* seconds, and say whether it did."""
@@ -180,7 +182,7 @@ class Kernel:
             else:
                 self._send("control", "interrupt_request", {})
             # It answers when it has come to an end with all that it was asked before.
-            await self._reply("shell", self._send("shell", "kernel_info_request", {}))
+            await self._next("shell", self._send("shell", "kernel_info_request", {}))
             return True
         return False
 
@@ -214,30 +216,23 @@ class Kernel:
         data = os.pread(self._log, 4000, max(0, size - 4000))
         return data.decode(errors="replace").strip()
 
-    def _send(self, channel: str, kind: str, content: object) -> str:
+    def _send(self, channel: str, kind: str, content: Mapping[str, Any]) -> str:
         message = self._session.send(self._sockets[channel], kind, content)
         return str(message["header"]["msg_id"])
 
-    async def _reply(self, channel: str, asked: str) -> Any:
-        async with aclosing(self._messages(channel, asked)) as messages:
-            async for message in messages:
-                return message["content"]
+    async def _next(self, channel: str, asked: str) -> tuple[str, dict[str, Any]]:
+        """Wait for a message on *channel* about the request *asked*. All others are left out.
 
-    async def _status(self, asked: str, state: str) -> None:
-        async with aclosing(self._messages("iopub", asked)) as messages:
-            async for message in messages:
-                if message["content"].get("execution_state") == state:
-                    return
-
-    async def _messages(self, channel: str, asked: str) -> AsyncGenerator[Any]:
-        """Give the messages of *channel* about the request *asked*; all others are left out."""
+        Raises:
+            KernelDied: the process has ended.
+        """
         socket = self._sockets[channel]
         while True:
             _, message = self._session.recv(socket)  # does not block
             if message is None:
                 await self._wait_for_something(socket)
             elif message["parent_header"].get("msg_id") == asked:
-                yield message
+                return message["msg_type"], message["content"]
 
     async def _wait_for_something(self, socket: zmq.Socket[bytes]) -> None:
         """Wait until *socket* may have a message, or the process has ended."""

@@ -267,7 +267,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         environment = self._environment
         return LocalCommandLineCodeExecutorConfig(
             timeout=self._timeout,
-            work_dir=self._scratch.given and str(self._scratch.given),
+            work_dir=None if self._scratch.given is None else str(self._scratch.given),
             functions_module=self._functions.name,
             cleanup_temp_files=self._clean_up,
             virtual_env=None if environment is None else str(environment.env_dir),
