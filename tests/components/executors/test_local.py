@@ -13,6 +13,7 @@ import pytest
 
 from trio_agents import CancellationToken
 from trio_agents.code_executor import CodeBlock, CodeExecutor
+from trio_agents.ext.code_executors._limits import limited
 from trio_agents.ext.code_executors.local import (
     CommandLineCodeResult,
     LocalCommandLineCodeExecutor,
@@ -338,7 +339,7 @@ async def test_code_that_computes_too_long_is_killed(tmp_path: Path) -> None:
 
 # A number of processes is limited for users other than root, so this runs as nobody if it is root.
 def test_the_number_of_processes_is_limited() -> None:
-    argv = ResourceLimits(processes=1).applied_to(["/bin/sh", "-c", "sleep 1000 & echo up"])
+    argv = limited(["/bin/sh", "-c", "sleep 1000 & echo up"], ResourceLimits(processes=1))
     as_nobody = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
     done = subprocess.run(argv, cwd="/", capture_output=True, text=True, timeout=30, **as_nobody)  # type: ignore[call-overload]
     assert done.returncode != 0
@@ -347,8 +348,8 @@ def test_the_number_of_processes_is_limited() -> None:
 
 
 def test_a_limit_that_cannot_be_set_is_the_end() -> None:
-    inner = ResourceLimits(open_files=1000).applied_to(["echo", "ran"])
-    outer = ResourceLimits(open_files=100).applied_to(inner)
+    inner = limited(["echo", "ran"], ResourceLimits(open_files=1000))
+    outer = limited(inner, ResourceLimits(open_files=100))
     as_nobody = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
     done = subprocess.run(outer, cwd="/", capture_output=True, text=True, timeout=30, **as_nobody)  # type: ignore[call-overload]
     assert done.returncode == 126

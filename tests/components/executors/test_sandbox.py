@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
 import anyio
 import pytest
 
+from trio_agents.code_executor import CodeBlock
 from trio_agents.ext.code_executors.local import (
     LocalCommandLineCodeExecutor,
     Sandbox,
     SandboxUnavailable,
 )
 
-from .probes import Pipe, needs_bubblewrap, outcome, processes_with, python, sh
+from .probes import Pipe, files_in, needs_bubblewrap, outcome, processes_with, python, sh
 
 
 @needs_bubblewrap
@@ -177,3 +179,86 @@ async def test_where_bubblewrap_does_not_work_nothing_runs(
 def test_a_relative_path_in_a_sandbox_is_refused() -> None:
     with pytest.raises(ValueError, match="has to be absolute, not 'data'"):
         Sandbox(read_only=("data",))
+
+
+# Each line succeeds if it gets out. {secret}: a file of the machine, {pid}: a process of it,
+# {port}: a server of it, {socket}: another one, {abstract}: one without a file.
+ESCAPES = """
+cat {secret}
+cat /proc/1/root{secret}
+cat /proc/self/root/../..{secret}
+cat /proc/self/cwd/../secret
+ln -s {secret} link && cat link
+ln {secret} hard && cat hard
+cat /proc/*/root{secret}
+ls /proc/{pid}
+kill -0 {pid}
+cat /proc/{pid}/environ
+echo x > /usr/bin/trio_agents_canary
+echo x > /etc/trio_agents_canary
+echo x > /trio_agents_canary
+echo x > /proc/sys/kernel/hostname
+test -w /proc/sys/kernel/core_pattern
+test -w /proc/sys/kernel/modprobe
+test -w /proc/sysrq-trigger
+test -w /proc/mtrr
+mount -t proc proc /mnt
+mount -o remount,rw /usr
+mount --bind / /mnt
+umount /usr
+chroot /proc/1/root /bin/true
+unshare -r true
+unshare -m true
+nsenter -t 1 -m true
+nsenter -t {pid} -a true
+mknod sda b 8 0 && cat sda
+cat /dev/mem
+cat /dev/kmsg
+ls /dev/vda /dev/sda
+ls /sys/kernel
+ls /run/user
+su -c true nobody
+chown nobody .
+python -c 'import socket; socket.create_connection(("127.0.0.1", {port}))'
+python -c 'import socket; socket.create_connection(("192.0.2.1", 80), 1)'
+python -c 'import socket; socket.socket(socket.AF_UNIX).connect("{socket}")'
+python -c 'import socket; socket.socket(socket.AF_UNIX).connect("\\0{abstract}")'
+python -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW)'
+python -c 'import os; os.setuid(12345)'
+python -c 'import ctypes; import sys; sys.exit(ctypes.CDLL(None).ptrace(16, {pid}, 0, 0) != 0)'
+python -c 'import fcntl; [fcntl.ioctl(fd, 0x5412, b"x") for fd in (0, 1, 2)]'
+""".strip().splitlines()
+
+
+@needs_bubblewrap
+async def test_no_way_out_is_open(tmp_path: Path) -> None:
+    work_dir = tmp_path / "work"
+    (tmp_path / "secret").write_text("canary")
+    executor = LocalCommandLineCodeExecutor(work_dir=work_dir, sandbox=Sandbox())
+    abstract = f"trio_agents_{os.getpid()}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as by_file,
+        socket.socket(socket.AF_UNIX) as by_name,
+    ):
+        by_file.bind(str(tmp_path / "socket"))
+        by_file.listen()
+        by_name.bind(f"\0{abstract}")
+        by_name.listen()
+        known = {
+            "{secret}": str(tmp_path / "secret"),
+            "{pid}": str(os.getpid()),
+            "{port}": str(server.getsockname()[1]),
+            "{socket}": str(tmp_path / "socket"),
+            "{abstract}": abstract,
+            "{work_dir}": str(work_dir),
+        }
+        blocks: list[CodeBlock] = []
+        for number, line in enumerate(ESCAPES):
+            for name, value in known.items():
+                line = line.replace(name, value)
+            blocks.append(sh(f"( {line} ) >/dev/null 2>&1 && echo out {number}; exit 0"))
+        code, output = await outcome(executor, *blocks)
+    assert code == 0
+    assert [ESCAPES[int(line.split()[1])] for line in output.splitlines()] == []
+    assert files_in(tmp_path) == ["secret"]

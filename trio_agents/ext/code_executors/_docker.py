@@ -33,7 +33,7 @@ from ._functions_module import (
     AnyFunction,
     FunctionsModule,
 )
-from ._host import DEFAULT_KILL_GRACE, SETTINGS, check_bounds
+from ._host import DEFAULT_KILL_GRACE, SETTINGS, check_bounds, need_posix
 from ._output import DEFAULT_MAX_OUTPUT, Output
 from ._result import CommandLineCodeResult, Finished, run_blocks
 from ._scratch import Scratch
@@ -141,6 +141,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
         kill_grace: float = DEFAULT_KILL_GRACE,
         max_output: int = DEFAULT_MAX_OUTPUT,
     ) -> None:
+        need_posix()
         check_bounds(timeout, kill_grace, max_output)
         self._functions = FunctionsModule(functions, functions_module)
         self._secret_env = {name: SecretStr(value) for name, value in (env or {}).items()}
@@ -462,22 +463,25 @@ class _Container:
         created = await self.engine.ask("POST", f"{self._path}/exec", body)
         path = f"/exec/{created['Id']}"
         timed_out = True
-        async with anyio.create_task_group() as tasks:
-            # Reading goes on when this is cancelled, to see the end of what is killed.
-            reading = anyio.CancelScope(shield=True)
-            tasks.start_soon(self._follow, path, process, reading)
-            try:
-                with anyio.move_on_after(seconds):
-                    await process.ended.wait()
-                    timed_out = False
-            finally:
-                # Shielded: a process that nobody waits for any more has to end all the more.
-                with anyio.CancelScope(shield=True):
-                    if not process.ended.is_set():
-                        await self._kill(process)
-                reading.cancel()
-        if process.failure is not None:
-            raise process.failure
+        try:
+            async with anyio.create_task_group() as tasks:
+                # Reading goes on when this is cancelled, to see the end of what is killed.
+                reading = anyio.CancelScope(shield=True)
+                tasks.start_soon(self._follow, path, process, reading)
+                try:
+                    with anyio.move_on_after(seconds):
+                        await process.ended.wait()
+                        timed_out = False
+                finally:
+                    # Shielded: a process that nobody waits for any more has to end all the more.
+                    with anyio.CancelScope(shield=True):
+                        if not process.ended.is_set():
+                            await self._kill(process)
+                    reading.cancel()
+        finally:
+            # Also in place of a cancellation: then the process may still run.
+            if process.failure is not None:
+                raise process.failure
         exit_code = 0
         if not timed_out:
             exit_code = int((await self.engine.ask("GET", f"{path}/json"))["ExitCode"])
@@ -496,14 +500,17 @@ class _Container:
             process.ended.set()
 
     async def _kill(self, process: _Process) -> None:
-        with anyio.move_on_after(self._config.kill_grace):
-            number = await process.wait_for_number()
-            body = {"Cmd": ["sh", "-c", f"kill -s KILL -- -{number}"]}
-            killing = await self.engine.ask("POST", f"{self._path}/exec", body)
-            await self.engine.ask("POST", f"/exec/{killing['Id']}/start", {"Detach": True})
-            await process.ended.wait()
-            return
-        await self.restart()
+        try:
+            with anyio.move_on_after(self._config.kill_grace):
+                number = await process.wait_for_number()
+                body = {"Cmd": ["sh", "-c", f"kill -s KILL -- -{number}"]}
+                killing = await self.engine.ask("POST", f"{self._path}/exec", body)
+                await self.engine.ask("POST", f"/exec/{killing['Id']}/start", {"Detach": True})
+                await process.ended.wait()
+                return
+            await self.restart()
+        except DockerError as error:  # raised where the process is waited for
+            process.failure = error
 
 
 @final

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["DockerError", "Engine", "EngineAddress", "Frames"]
 
 _DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
+_PATIENCE: Final = 60.0  # seconds for an engine that does not answer; stopping takes some
 _LONGEST_END: Final = 65536
 _HEADER: Final = struct.Struct(">BxxxI")  # the stream, three zeros, the size of what follows
 
@@ -108,7 +109,7 @@ class Engine:
         client = address.client()
         engine = cls(address, client, "")
         try:
-            answer = await engine._send("GET", "/_ping")
+            answer = await engine._send("GET", "/_ping", None, {}, _PATIENCE)
             await answer.aread()
             version = answer.headers.get("Api-Version")
             engine.version = f"/v{version}" if version else ""
@@ -123,12 +124,12 @@ class Engine:
         await self._client.aclose()
 
     async def _send(
-        self, method: str, path: str, body: object = None, **query: str
+        self, method: str, path: str, body: object, query: dict[str, str], patience: float | None
     ) -> httpx2.Response:
         import httpx2
 
         request = self._client.build_request(
-            method, f"{self.version}{path}", params=query, json=body
+            method, f"{self.version}{path}", params=query, json=body, timeout=patience
         )
         try:
             response = await self._client.send(request, stream=True)
@@ -148,7 +149,7 @@ class Engine:
         Raises:
             DockerError: the engine refuses, or cannot be reached.
         """
-        response = await self._send(method, path, body, **query)
+        response = await self._send(method, path, body, query, _PATIENCE)
         content = await response.aread()
         return json.loads(content) if content else None
 
@@ -159,7 +160,7 @@ class Engine:
         """POST, with the answer to be read inside of the block."""
         import httpx2
 
-        response = await self._send("POST", path, body, **query)
+        response = await self._send("POST", path, body, query, None)  # silence is no failure
         try:
             yield response
         except httpx2.HTTPError as error:

@@ -17,11 +17,11 @@ from typing import Final, final
 import attrs
 
 from ._child import Command, run_to_end
-from ._limits import ResourceLimits
+from ._limits import ResourceLimits, check_they_hold, limited
 from ._result import Finished
-from ._sandbox import Sandbox, SandboxUnavailable
+from ._sandbox import Sandbox, SandboxUnavailable, sandbox_arguments
 
-__all__ = ["DEFAULT_KILL_GRACE", "SETTINGS", "Host", "Interpreter", "check_bounds"]
+__all__ = ["DEFAULT_KILL_GRACE", "SETTINGS", "Host", "Interpreter", "check_bounds", "need_posix"]
 
 DEFAULT_KILL_GRACE: Final = 1.0
 
@@ -35,6 +35,19 @@ SETTINGS: Final = {
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_ROOT_USER_ACTION": "ignore",
 }
+
+
+def need_posix() -> None:
+    """Refuse Windows.
+
+    Raises:
+        RuntimeError: this is no POSIX system.
+    """
+    if os.name != "posix":
+        raise RuntimeError(
+            "code executors need process groups and descriptors of directories, which this "
+            "system does not have: use the Windows Subsystem for Linux"
+        )
 
 
 def check_bounds(timeout: float, kill_grace: float, max_output: int) -> None:
@@ -115,13 +128,9 @@ class Host:
     max_output: int
 
     def __attrs_post_init__(self) -> None:
-        if os.name != "posix":
-            raise RuntimeError(
-                "running code on the host needs process groups, which this system does not have: "
-                "use DockerCommandLineCodeExecutor"
-            )
+        need_posix()
         if self.limits is not None:
-            self.limits.check_they_hold()
+            check_they_hold(self.limits)
 
     def command(
         self,
@@ -148,16 +157,17 @@ class Host:
             **self.env,
             **(env or {}),
         }
-        limited = tuple(argv) if self.limits is None else self.limits.applied_to(argv)
+        bounded = tuple(argv) if self.limits is None else limited(argv, self.limits)
         if self.sandbox is None:
-            return Command(argv=limited, cwd=cwd, env=whole)
-        box = (sandbox or self.sandbox).arguments(
+            return Command(argv=bounded, cwd=cwd, env=whole)
+        box = sandbox_arguments(
+            sandbox or self.sandbox,
             cwd=cwd,
             env=whole,
             read_only=[path for path in self.interpreter.prefixes if path.name],
             writable=writable,
         )
-        return Command(argv=limited, cwd=cwd, env=whole, sandbox=box)
+        return Command(argv=bounded, cwd=cwd, env=whole, sandbox=box)
 
     async def run(
         self, argv: Sequence[str], *, cwd: Path, seconds: float, sandbox: Sandbox | None = None

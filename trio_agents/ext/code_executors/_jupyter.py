@@ -199,7 +199,8 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             raise RuntimeError(f"the kernel {self._kernel_name} did not start: {error}") from error
         finally:
             if self._kernel is None:
-                kernel.close_now()
+                with anyio.CancelScope(shield=True):
+                    await kernel.close(0)
         return kernel
 
     async def execute_code_blocks(
@@ -263,7 +264,8 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         finally:
             if not kept:
                 self._kernel = None
-                kernel.close_now()
+                with anyio.CancelScope(shield=True):
+                    await kernel.close(0)
 
     def _to_config(self) -> JupyterCodeExecutorConfig:
         return JupyterCodeExecutorConfig(

@@ -200,12 +200,6 @@ class Kernel:
                 os.close(self._log)
                 self._close_sockets()
 
-    def close_now(self) -> None:
-        """Kill it, without waiting for more than that."""
-        self._child.close()
-        os.close(self._log)
-        self._close_sockets()
-
     def _close_sockets(self) -> None:
         self._context.destroy(linger=0)
         self._directory.cleanup()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["ResourceLimits"]
+__all__ = ["ResourceLimits", "check_they_hold", "limited"]
 
 _KIB = 1024
 _BLOCK = 512  # what POSIX has `ulimit -f` count in
@@ -42,34 +42,36 @@ class ResourceLimits(BaseModel):
     processes: int | None = Field(default=None, ge=1)
     open_files: int | None = Field(default=None, ge=3)
 
-    def check_they_hold(self) -> None:
-        """Refuse limits that would not be kept.
 
-        Raises:
-            ValueError: the number of processes is limited, and this program runs as root.
-        """
-        if self.processes is not None and os.geteuid() == 0:
-            raise ValueError(
-                "ResourceLimits.processes does not hold for root: run the program as another "
-                "user, or code in a container that limits processes"
-            )
+def check_they_hold(limits: ResourceLimits) -> None:
+    """Refuse limits that would not be kept.
 
-    def applied_to(self, argv: Sequence[str]) -> tuple[str, ...]:
-        """Return a command that becomes *argv* under these limits, or fails with 126."""
-        steps: list[str] = []
-        if self.address_space is not None:
-            steps.append(f"ulimit -v {self.address_space // _KIB}")
-        if self.cpu_seconds is not None:
-            steps.append(f"ulimit -t {self.cpu_seconds}")
-        if self.file_size is not None:
-            steps.append(f"ulimit -f {self.file_size // _BLOCK}")
-        if self.open_files is not None:
-            steps.append(f"ulimit -n {self.open_files}")
-        if self.processes is not None:
-            # -p in dash and busybox; in bash that is something else, which cannot be set.
-            n = self.processes
-            steps.append(f"{{ ulimit -p {n} 2>/dev/null || ulimit -u {n}; }}")
-        if not steps:
-            return tuple(argv)
-        refused = "{ echo 'the resource limits could not be set' >&2; exit 126; }"
-        return ("/bin/sh", "-c", f'{" && ".join(steps)} || {refused}; exec "$@"', "sh", *argv)
+    Raises:
+        ValueError: the number of processes is limited, and this program runs as root.
+    """
+    if limits.processes is not None and os.geteuid() == 0:
+        raise ValueError(
+            "ResourceLimits.processes does not hold for root: run the program as another "
+            "user, or code in a container that limits processes"
+        )
+
+
+def limited(argv: Sequence[str], limits: ResourceLimits) -> tuple[str, ...]:
+    """Return a command that becomes *argv* under these limits, or fails with 126."""
+    steps: list[str] = []
+    if limits.address_space is not None:
+        steps.append(f"ulimit -v {limits.address_space // _KIB}")
+    if limits.cpu_seconds is not None:
+        steps.append(f"ulimit -t {limits.cpu_seconds}")
+    if limits.file_size is not None:
+        steps.append(f"ulimit -f {limits.file_size // _BLOCK}")
+    if limits.open_files is not None:
+        steps.append(f"ulimit -n {limits.open_files}")
+    if limits.processes is not None:
+        # -p in dash and busybox; in bash that is something else, which cannot be set.
+        n = limits.processes
+        steps.append(f"{{ ulimit -p {n} 2>/dev/null || ulimit -u {n}; }}")
+    if not steps:
+        return tuple(argv)
+    refused = "{ echo 'the resource limits could not be set' >&2; exit 126; }"
+    return ("/bin/sh", "-c", f'{" && ".join(steps)} || {refused}; exec "$@"', "sh", *argv)

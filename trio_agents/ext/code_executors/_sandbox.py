@@ -23,7 +23,14 @@ from typing import Final, final
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-__all__ = ["NOT_DECIDED", "NotDecided", "Sandbox", "SandboxUnavailable", "find_bubblewrap"]
+__all__ = [
+    "NOT_DECIDED",
+    "NotDecided",
+    "Sandbox",
+    "SandboxUnavailable",
+    "find_bubblewrap",
+    "sandbox_arguments",
+]
 
 _TMP_SIZE: Final = 1 << 30  # it is memory
 
@@ -103,40 +110,44 @@ class Sandbox(BaseModel):
                 raise ValueError(f"a path in a sandbox has to be absolute, not {path!r}")
         return paths
 
-    def arguments(
-        self,
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        read_only: Iterable[Path],
-        writable: Iterable[Path],
-    ) -> tuple[str, ...]:
-        """Return what to tell bubblewrap.
 
-        Args:
-            cwd: the working directory, which can be changed.
-            env: the environment inside.
-            read_only: what has to be there besides, such as the interpreter.
-            writable: what has to be there besides, and can be changed.
-        """
-        arguments = [
-            "--unshare-user", "--disable-userns", "--unshare-all", "--die-with-parent",
-            "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev",
-            "--size", str(_TMP_SIZE), "--tmpfs", "/tmp",
-        ]  # fmt: skip
-        if self.network:
-            arguments.append("--share-net")
-        for path in _SYSTEM:
-            arguments += ["--ro-bind-try", path, path]
-        for path in (*map(str, read_only), *self.read_only):
-            arguments += ["--ro-bind", path, path]
-        for path in (
-            *self.writable,
-            *map(str, writable),
-            str(cwd),
-        ):  # last, so that they show inside of the others
-            arguments += ["--bind", path, path]
-        arguments += ["--remount-ro", "/", "--clearenv"]
-        for name, value in env.items():
-            arguments += ["--setenv", name, value]
-        return (*arguments, "--chdir", str(cwd))
+def sandbox_arguments(
+    sandbox: Sandbox,
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    read_only: Iterable[Path],
+    writable: Iterable[Path],
+) -> tuple[str, ...]:
+    """Return what to tell bubblewrap.
+
+    Args:
+        sandbox: what it is to be like.
+        cwd: the working directory, which can be changed.
+        env: the environment inside.
+        read_only: what has to be there besides, such as the interpreter.
+        writable: what has to be there besides, and can be changed.
+    """
+    arguments = [
+        "--unshare-user", "--disable-userns", "--unshare-all", "--die-with-parent",
+        "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev",
+        "--size", str(_TMP_SIZE), "--tmpfs", "/tmp",
+    ]  # fmt: skip
+    if sandbox.network:
+        arguments.append("--share-net")
+    for path in _SYSTEM:
+        arguments += ["--ro-bind-try", path, path]
+    for path in (*map(str, read_only), *sandbox.read_only):
+        arguments += ["--ro-bind", path, path]
+    for path in (
+        *sandbox.writable,
+        *map(str, writable),
+        str(cwd),
+    ):  # last, so that they show inside of the others
+        arguments += ["--bind", path, path]
+    # The kernel's settings below /proc/sys belong to root, and to root without any capability too:
+    # if this program is root, code could have the kernel run what it likes (core_pattern).
+    arguments += ["--remount-ro", "/proc", "--remount-ro", "/", "--clearenv"]
+    for name, value in env.items():
+        arguments += ["--setenv", name, value]
+    return (*arguments, "--chdir", str(cwd))
