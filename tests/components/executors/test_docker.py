@@ -171,6 +171,17 @@ async def test_cancelled_a_block_is_killed_in_the_container(
     assert ends == (["token"] if by == "token" else [])
 
 
+async def test_to_kill_a_block_the_container_need_not_start_again(
+    tmp_path: Path, stand_in: StandIn
+) -> None:
+    async with DockerCommandLineCodeExecutor(
+        work_dir=tmp_path, timeout=0.5, kill_grace=5
+    ) as executor:
+        code, _ = await outcome(executor, sh(FOREVER))
+    assert code == 124
+    assert not any(request.endswith("/restart") for request in stand_in.requests)
+
+
 async def test_what_cannot_be_killed_ends_with_a_restart(tmp_path: Path, stand_in: StandIn) -> None:
     stand_in.deaf_to_kill = True
     async with DockerCommandLineCodeExecutor(
