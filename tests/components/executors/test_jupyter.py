@@ -111,6 +111,20 @@ async def test_a_kernel_is_no_reader_of_the_programs_environment(tmp_path: Path)
     assert "'MINE': '1'" in output
 
 
+@on_trio
+async def test_a_cell_that_publishes_without_end_is_cut_and_interrupted(tmp_path: Path) -> None:
+    executor = JupyterCodeExecutor(
+        timeout=0.5, output_dir=tmp_path, kill_grace=30, max_output=100, sandbox=None
+    )
+    async with executor:
+        block = python("while True: display({'text/plain': 'x'}, raw=True)")
+        code, output = await outcome(executor, block)
+        assert code == 124
+        assert output.startswith("x\nx\n")
+        assert "bytes of output left out" in output
+        assert await outcome(executor, python("1")) == (0, "1")
+
+
 # From here on again for both.
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
+import anyio.lowlevel
 
 from ._child import Child
 from ._host import Host
@@ -57,7 +58,7 @@ def need_jupyter() -> None:
 
 @final
 class Kernel:
-    """One kernel. `open` it, and `close` it whatever happens."""
+    """One kernel, whose process runs. `close` it, whatever happens."""
 
     def __init__(self, name: str, host: Host, cwd: Path) -> None:
         """Start the process of the kernel that is installed as *name*.
@@ -222,6 +223,8 @@ class Kernel:
         """
         socket = self._sockets[channel]
         while True:
+            # A cell that publishes without end must not keep all others, and its timeout, waiting.
+            await anyio.lowlevel.checkpoint()
             _, message = self._session.recv(socket)  # does not block
             if message is None:
                 await self._wait_for_something(socket)
