@@ -125,6 +125,38 @@ async def test_a_cell_that_publishes_without_end_is_cut_and_interrupted(tmp_path
         assert await outcome(executor, python("1")) == (0, "1")
 
 
+STUBBORN = python(
+    "import time\n"
+    "print('part', flush=True)\n"
+    "while True:\n"
+    "    try: time.sleep(1000)\n"
+    "    except KeyboardInterrupt: pass"
+)
+
+
+@on_trio
+async def test_a_block_that_goes_on_when_interrupted_is_killed(tmp_path: Path) -> None:
+    async with JupyterCodeExecutor(
+        timeout=0.5, output_dir=tmp_path, kill_grace=0.1, sandbox=None
+    ) as executor:
+        code, output = await outcome(executor, STUBBORN)
+        assert code == 124
+        assert "part\n\nTimeout: " in output
+        assert output.endswith("the kernel was killed: its variables are gone")
+        assert await outcome(executor, python("1 + 1")) == (0, "2")
+
+
+@on_trio
+async def test_a_kernel_that_ends_is_a_result_and_the_next_block_has_another(
+    tmp_path: Path,
+) -> None:
+    async with JupyterCodeExecutor(output_dir=tmp_path, sandbox=None) as executor:
+        code, output = await outcome(executor, python("import os; os._exit(3)"))
+        assert code == 1
+        assert output == "The kernel has ended, and its variables are gone"
+        assert await outcome(executor, python("1 + 1")) == (0, "2")
+
+
 # From here on again for both.
 
 
@@ -155,36 +187,6 @@ async def test_cancelled_a_block_is_interrupted_and_the_kernel_lives(
                     token.cancel()
         assert await outcome(executor, python("x")) == (0, "1")
     assert ends == (["token"] if by == "token" else [])
-
-
-STUBBORN = python(
-    "import time\n"
-    "print('part', flush=True)\n"
-    "while True:\n"
-    "    try: time.sleep(1000)\n"
-    "    except KeyboardInterrupt: pass"
-)
-
-
-async def test_a_block_that_goes_on_when_interrupted_is_killed(tmp_path: Path) -> None:
-    async with JupyterCodeExecutor(
-        timeout=0.5, output_dir=tmp_path, kill_grace=0.1, sandbox=None
-    ) as executor:
-        code, output = await outcome(executor, STUBBORN)
-        assert code == 124
-        assert "part\n\nTimeout: " in output
-        assert output.endswith("the kernel was killed: its variables are gone")
-        assert await outcome(executor, python("1 + 1")) == (0, "2")
-
-
-async def test_a_kernel_that_ends_is_a_result_and_the_next_block_has_another(
-    tmp_path: Path,
-) -> None:
-    async with JupyterCodeExecutor(output_dir=tmp_path, sandbox=None) as executor:
-        code, output = await outcome(executor, python("import os; os._exit(3)"))
-        assert code == 1
-        assert output == "The kernel has ended, and its variables are gone"
-        assert await outcome(executor, python("1 + 1")) == (0, "2")
 
 
 async def test_no_process_and_no_thread_is_left() -> None:

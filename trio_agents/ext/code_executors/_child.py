@@ -143,6 +143,9 @@ class Child:
         if (sandbox := self._first_of_sandbox()) is not None:
             try:
                 await anyio.wait_readable(sandbox)
+                # It is an orphan, and ours to bury if this program is the first of a container.
+                with suppress(ChildProcessError):
+                    os.waitid(os.P_PIDFD, sandbox, os.WEXITED | os.WNOHANG)
             finally:
                 os.close(sandbox)
 
