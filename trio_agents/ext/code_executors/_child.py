@@ -143,9 +143,7 @@ class Child:
         if (sandbox := self._first_of_sandbox()) is not None:
             try:
                 await anyio.wait_readable(sandbox)
-                # It is an orphan, and ours to bury if this program is the first of a container.
-                with suppress(ChildProcessError):
-                    os.waitid(os.P_PIDFD, sandbox, os.WEXITED | os.WNOHANG)
+                _bury(sandbox)
             finally:
                 os.close(sandbox)
 
@@ -172,6 +170,12 @@ class Child:
                 os.close(descriptor)
         self._pidfd = self._sandbox_info = None
         return code if code >= 0 else 128 - code
+
+
+def _bury(pidfd: int) -> None:
+    """Take note of the end of an orphan: ours if this program is the first of a container."""
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
 
 
 def _popen(
