@@ -25,8 +25,10 @@ SHOWN: Final = 3  # tests per row on the page
 GROUP: Final = re.compile(r"\[([A-Z]+)\] (.+)")
 ROW: Final = re.compile(r"([A-Z]+)-\d\d (.+)")
 GROUPS: Final = (
-    "CON ID AG RG CL AP CX RT ST SUB MSG CT IV EX TEL LOG PKG ASY CMP CS IMG TL TA WB MC MX CE"
-).split()
+    *("CON", "ID", "AG", "RG", "CL", "AP", "CX", "RT", "ST", "SUB", "MSG", "CT", "IV", "EX"),
+    *("TEL", "LOG", "PKG", "ASY"),
+    *("CMP", "CS", "IMG", "TL", "TA", "WB", "MC", "MX", "CE"),
+)
 ID: Final = re.compile(rf"\b(?:{'|'.join(GROUPS)})-\d\d\b(?!-)")
 
 HEAD: Final = """\

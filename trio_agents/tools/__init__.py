@@ -13,7 +13,6 @@ from ._static_workbench import (
 )
 from ._stream_tool import BaseStreamTool as BaseStreamTool
 from ._tool import StreamTool as StreamTool, Tool as Tool
-from ._tool_override import ToolOverride as ToolOverride
 from ._workbench import (
     ImageResultContent as ImageResultContent,
     ResultContent as ResultContent,

@@ -17,36 +17,6 @@ from trio_agents._components._policy import ComponentPolicy
 from trio_agents._components._providers import ALIASES, OWN_PROVIDERS, provider_of
 from trio_agents._components._resolve import resolve
 
-# Rows whose modules do not exist yet.
-NOT_HERE_YET: frozenset[str] = frozenset(
-    {
-        "trio_agents.ext.code_executors.docker.DockerCommandLineCodeExecutor",
-        "trio_agents.ext.code_executors.jupyter.JupyterCodeExecutor",
-        "trio_agents.ext.code_executors.local.LocalCommandLineCodeExecutor",
-        "trio_agents.ext.models.anthropic.AnthropicChatCompletionClient",
-        "trio_agents.ext.models.cache.ChatCompletionCache",
-        "trio_agents.ext.models.ollama.OllamaChatCompletionClient",
-        "trio_agents.ext.models.openai.AzureOpenAIChatCompletionClient",
-        "trio_agents.ext.models.openai.OpenAIChatCompletionClient",
-        "trio_agents.ext.models.replay.ReplayChatCompletionClient",
-        "trio_agents.ext.tools.code_execution.PythonCodeExecutionTool",
-        "trio_agents.ext.tools.http.HttpTool",
-        "trio_agents.ext.tools.mcp.McpWorkbench",
-        "trio_agents.ext.tools.mcp.SseMcpToolAdapter",
-        "trio_agents.ext.tools.mcp.StdioMcpToolAdapter",
-        "trio_agents.ext.tools.mcp.StreamableHttpMcpToolAdapter",
-        "trio_agents.memory.ListMemory",
-        "trio_agents.model_context.BufferedChatCompletionContext",
-        "trio_agents.model_context.HeadAndTailChatCompletionContext",
-        "trio_agents.model_context.TokenLimitedChatCompletionContext",
-        "trio_agents.model_context.UnboundedChatCompletionContext",
-        "trio_agents.tools.FunctionTool",
-        "trio_agents.tools.StaticStreamWorkbench",
-        "trio_agents.tools.StaticWorkbench",
-    }
-)
-HERE = sorted(OWN_PROVIDERS - NOT_HERE_YET)
-
 # Base classes that carry a configuration for those that users derive from them.
 NO_ROWS: frozenset[str] = frozenset()
 
@@ -55,26 +25,15 @@ def class_of(provider: str) -> Any:
     return resolve(provider, ComponentPolicy(), ComponentBase)
 
 
-def test_what_is_not_here_yet_is_not_here() -> None:
-    assert NOT_HERE_YET <= OWN_PROVIDERS
-    for provider in NOT_HERE_YET:
-        module, _, name = provider.rpartition(".")
-        try:
-            found = importlib.import_module(module)
-        except ModuleNotFoundError:
-            continue
-        assert not hasattr(found, name), f"{provider} is here: take it out of NOT_HERE_YET"
-
-
 # CMP-08 CMP-14
-@pytest.mark.parametrize("provider", HERE)
+@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
 def test_a_row_is_the_component_that_dumps_itself_so(provider: str) -> None:
     cls = class_of(provider)
     assert is_component_class(cls)
     assert provider_of(cls) == provider
 
 
-@pytest.mark.parametrize("provider", HERE)
+@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
 def test_a_component_is_where_its_name_says(provider: str) -> None:
     cls = class_of(provider)
     module, _, name = provider.rpartition(".")
@@ -103,13 +62,13 @@ def test_every_component_of_ours_has_a_row() -> None:
             value = getattr(module, name)
             if is_component_class(value) and not getattr(value, "__abstractmethods__", None):
                 found.add(provider_of(value))
-    assert found - NO_ROWS == set(HERE)
+    assert found - NO_ROWS == OWN_PROVIDERS
 
 
 def test_importing_a_row_imports_no_library_of_an_extra() -> None:
     program = f"""
         import importlib, sys
-        for provider in {HERE!r}:
+        for provider in {sorted(OWN_PROVIDERS)!r}:
             importlib.import_module(provider.rpartition(".")[0])
         sdks = {{"anthropic", "diskcache", "docker", "mcp", "nbclient", "ollama", "openai",
                 "PIL", "redis", "tiktoken", "autogen_core"}}
@@ -143,7 +102,7 @@ def autogens(provider: str) -> Any:
 
 
 # CMP-06 CMP-08 CMP-26
-@pytest.mark.parametrize("provider", HERE)
+@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
 def test_autogen_has_it_under_the_alias_as_a_component_of_the_same_type(provider: str) -> None:
     pytest.importorskip("autogen_ext")
     theirs, ours = autogens(provider), class_of(provider)
@@ -153,7 +112,7 @@ def test_autogen_has_it_under_the_alias_as_a_component_of_the_same_type(provider
 
 
 # CMP-05
-@pytest.mark.parametrize("provider", HERE)
+@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
 def test_autogens_configurations_fit_our_schema(provider: str) -> None:
     pytest.importorskip("autogen_ext")
     theirs, ours = (

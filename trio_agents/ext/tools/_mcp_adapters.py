@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ..._components._component import Component, ComponentBase
-from ..._components._resolve import provider_of
+from ..._components._providers import provider_of
 from ..._sansio._cancellation import CancellationToken
 from ...tools._schema import ToolSchema
 from ...tools._workbench import TextResultContent

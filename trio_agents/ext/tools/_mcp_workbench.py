@@ -18,7 +18,7 @@ from ..._components._component_model import ComponentModel
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ChatCompletionClient
 from ...tools._schema import ToolSchema
-from ...tools._tool_override import ToolOverride
+from ...tools._static_workbench import ToolOverride
 from ...tools._workbench import StreamWorkbench, TextResultContent, ToolResult
 from ._mcp_errors import McpConnectionError, McpError
 from ._mcp_host import McpHost, sampling_with
