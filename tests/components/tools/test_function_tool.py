@@ -58,7 +58,7 @@ def test_the_schema_of_the_documentations_tool_is_the_one_in_the_documentation()
 
 # TL-03 TL-08 TL-11
 @pytest.mark.filterwarnings("ignore:Field name:UserWarning")  # AutoGen's models shadow BaseModel
-@pytest.mark.parametrize("function", functions.COMMON, ids=str)
+@pytest.mark.parametrize("function", functions.COMMON, ids=lambda one: one.__qualname__)
 def test_the_schema_is_autogens(function: Callable[..., Any]) -> None:
     theirs = autogen_core.tools.FunctionTool(function, "What it does.").schema
     assert FunctionTool(function, "What it does.").schema == theirs
