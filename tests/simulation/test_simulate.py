@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 import warnings
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import anyio
@@ -241,6 +242,22 @@ def test_tasks_that_a_scenario_leaves_running_fail_it() -> None:
 
     with pytest.raises(InvariantViolation, match="tasks were left: sleep"):
         simulate(leave, loop="asyncio")
+
+
+def test_a_generator_that_asyncio_is_about_to_close_is_no_task_that_was_left() -> None:
+    async def numbers() -> AsyncGenerator[int, None]:
+        yield 1
+        yield 2
+
+    async def forget(sim: Simulation) -> None:
+        async for _ in numbers():
+            break
+        gc.collect()
+        # The loop makes the task that closes it at its next turn; this is that turn.
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == 2
+
+    simulate(forget, loop="asyncio")
 
 
 def test_what_is_warned_of_in_a_run_is_kept_with_it_and_given_again(on: Any) -> None:

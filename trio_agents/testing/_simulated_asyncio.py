@@ -50,7 +50,7 @@ class AsyncioRun:
             self._left = [
                 _describe(task)
                 for task in asyncio.all_tasks()
-                if task is not main_task and not task.done()
+                if task is not main_task and not task.done() and not _closes_generator(task)
             ]
 
         runner = asyncio.Runner(loop_factory=lambda: self._loop)
@@ -209,6 +209,11 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 def _is_task(owner: object) -> TypeGuard[asyncio.Task[Any]]:
     return isinstance(owner, asyncio.Task)
+
+
+def _closes_generator(task: asyncio.Task[Any]) -> bool:
+    # The loop's own way to close a generator that was garbage. The runner sees to it.
+    return type(task.get_coro()).__name__ == "async_generator_athrow"
 
 
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
