@@ -141,6 +141,11 @@ class Gate:
                 self._workers.submit(envelope)
             self.flowing = True
 
+    def is_waited_for(self, envelope: Envelope) -> bool:
+        """Whether those who hold messages up wait for this one, with the handler that sent it."""
+        held = self.is_held and self._workers.are_open
+        return held and isinstance(envelope, Request) and is_inside(envelope)
+
     def is_idle(self) -> bool:
         """Whether nothing that was accepted is unfinished."""
         return self._ledger.pending == 0
@@ -216,6 +221,12 @@ class Gate:
     def _holding(self) -> Generator[None, None, None]:
         self._holds += 1
         self.flowing = False
+        # Handlers that began by hand, or before a stop, may have sent requests already.
+        for envelope in self.intake.drain():
+            if self.is_waited_for(envelope):
+                self._workers.submit(envelope)
+            else:
+                self.intake.put(envelope)
         try:
             yield
         finally:
