@@ -479,7 +479,8 @@ async def test_what_an_agent_sends_while_close_closes_it_is_refused() -> None:
         runtime.start()
         await runtime.send_message(tell, A)
         await runtime.close()
-        await runtime.deactivate(A)
+        late = await runtime.get("actor", "late", lazy=False)
+        await runtime.deactivate(late)
         assert len(outcomes) == 2
         assert all(isinstance(outcome.error, UndeliverableException) for outcome in outcomes)
 
@@ -1233,6 +1234,49 @@ async def test_an_agent_used_by_hand_after_close_is_closed_again() -> None:
         assert agent.closed == 1
         nursery.start_soon(runtime.send_message, tell, A)
         await runtime.process_next()
+    assert agent.closed == 2
+
+
+async def test_an_agent_is_closed_again_that_a_process_next_has_used_which_waited_already() -> None:
+    # Found by the reference model.
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        other = await runtime.try_get_underlying_agent_instance(B, Actor)
+        nursery.start_soon(runtime.process_next)
+        await wait_all_tasks_blocked()
+        await runtime.close()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+    assert (agent.closed, other.closed) == (2, 1)
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+async def test_deactivate_lets_go_of_an_agent_that_close_has_closed_and_closes_it_no_more(
+    is_late: bool,
+) -> None:
+    # Found by the reference model.
+    async with await new_runtime() as runtime:
+        runtime.start()
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        if is_late:
+            await runtime.close()
+            await runtime.deactivate(A)
+        else:
+            async with loop.open_nursery() as nursery:
+                nursery.start_soon(runtime.close)
+                nursery.start_soon(runtime.deactivate, A)
+        assert agent.closed == 1
+        await runtime.close()
+    assert agent.closed == 1
+
+
+async def test_an_agent_that_is_used_after_close_is_closed_by_deactivate() -> None:
+    async with await new_runtime() as runtime:
+        runtime.start()
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        await runtime.close()
+        runtime.start()
+        await runtime.send_message(tell, A)
+        await runtime.deactivate(A)
     assert agent.closed == 2
 
 

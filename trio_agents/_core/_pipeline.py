@@ -96,6 +96,8 @@ class Pipeline:
         self.activations: dict[AgentId, Activation] = {}
         # The saved states of agents that were let go because they were quiet.
         self.dormant: dict[AgentId, Mapping[str, Any]] = {}
+        # The agents that were closed and are still here, until they are used again.
+        self.closed: dict[AgentId, Agent] = {}
         self.on_idle: Callable[[Activation], None] | None = None
         self.witness: Witness | None = None
         self._cancelling: deque[Envelope] = deque()
@@ -361,6 +363,8 @@ class Pipeline:
         context = envelope.new_context()
         envelope.context = context
         envelope.stage = RUNNING
+        if self.closed:
+            self.closed.pop(activation.id, None)
         current_frame.set(envelope)
         before = copy_context()
         try:
@@ -461,7 +465,7 @@ class Pipeline:
                 if farewell.keep_state:
                     await self._keep_state(agent, id)
                     goes = True
-                if not farewell.is_closed:
+                if self.is_to_close(id, agent):
                     await call_user(agent.close)
         except BaseException as exc:  # whoever asked for it gets it
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
@@ -470,12 +474,20 @@ class Pipeline:
         finally:
             current_frame.reset(frame)
             if goes:
+                self.closed.pop(id, None)
                 self.registry.remove_instance(id)
                 if self.witness is not None:
                     self.witness.closed(id)
                 activation.closed()
             self._end_farewell(farewell, error)
             self.forget_if_unused(activation)
+
+    def is_to_close(self, id: AgentId, agent: Agent) -> bool:
+        """Whether whoever asks is to close an agent. Who asks later is not, until it is used."""
+        if self.closed.get(id) is agent:
+            return False
+        self.closed[id] = agent
+        return True
 
     async def _keep_state(self, agent: Agent, id: AgentId) -> None:
         save_state = agent.save_state
