@@ -967,6 +967,53 @@ async def test_the_end_of_a_block_does_not_close_again_what_is_being_deactivated
     assert actor.closed == 1
 
 
+async def test_who_waits_for_an_agent_is_told_that_its_deactivation_was_cancelled() -> None:
+    # Found by the reference model: it hung.
+    go = loop.Event()
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+
+    leaving, got = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
+        await Actor.register(runtime, "actor", Actor)
+        nursery.start_soon(runtime.send_message, wait, A)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(got.run, lambda: runtime.get(A, lazy=False))
+        await wait_all_tasks_blocked()
+        assert got.value is None
+        leaving.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert got.value == A
+        go.set()
+
+
+async def test_close_beside_a_deactivation_ends_when_an_error_ends_the_block() -> None:
+    # Found by the reference model: it hung.
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await loop.sleep_forever()
+
+    runtime = SingleThreadedAgentRuntime()
+    await Actor.register(runtime, "actor", Actor)
+    actor = await runtime.try_get_underlying_agent_instance(A, Actor)
+    leaving = Outcome()
+    async with loop.open_nursery() as nursery:
+        with pytest.raises(LookupError):
+            async with runtime:
+                runtime.start()
+                nursery.start_soon(Outcome().send, runtime, wait)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+                await wait_all_tasks_blocked()
+                nursery.start_soon(runtime.close)
+                await wait_all_tasks_blocked()
+                raise LookupError
+    assert isinstance(leaving.error, UndeliverableException)
+    assert actor.closed == 1
+
+
 async def test_an_agent_that_sends_to_itself_while_it_is_closed_is_refused() -> None:
     class Chatty(Actor):
         async def close(self) -> None:

@@ -1249,23 +1249,32 @@ async def test_an_agent_is_closed_again_that_a_process_next_has_used_which_waite
     assert (agent.closed, other.closed) == (2, 1)
 
 
-@pytest.mark.parametrize("is_late", [True, False])
+@pytest.mark.parametrize("when", ["after", "while"])
 async def test_deactivate_lets_go_of_an_agent_that_close_has_closed_and_closes_it_no_more(
-    is_late: bool,
+    when: str,
 ) -> None:
     # Found by the reference model.
-    async with await new_runtime() as runtime:
+    go = loop.Event()
+
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await go.wait()
+
+    async with SingleThreadedAgentRuntime() as runtime:
+        await Slow.register(runtime, "actor", Slow)
         runtime.start()
-        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
-        if is_late:
-            await runtime.close()
-            await runtime.deactivate(A)
-        else:
-            async with loop.open_nursery() as nursery:
-                nursery.start_soon(runtime.close)
-                nursery.start_soon(runtime.deactivate, A)
-        assert agent.closed == 1
-        await runtime.close()
+        agent = await runtime.try_get_underlying_agent_instance(A, Slow)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.close)
+            await wait_all_tasks_blocked()
+            if when == "after":
+                go.set()
+                await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.deactivate, A)
+            await wait_all_tasks_blocked()
+            go.set()
+        assert runtime.statistics().agents == 0
     assert agent.closed == 1
 
 

@@ -126,6 +126,7 @@ class Gate:
                 self._pipeline.void_early(envelope)
                 error = UndeliverableException(f"{envelope!r}: {reason}")
                 self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+        self._ledger.look()  # a queue is empty now that may have held only what was settled
 
     def _drain(self) -> list[Envelope]:
         """Take out all that is queued, wherever it is."""

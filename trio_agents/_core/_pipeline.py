@@ -501,6 +501,7 @@ class Pipeline:
         farewell.stage = SETTLED
         farewell.error = error
         farewell.activation.stay(farewell)
+        self.ledger.look()  # somebody may wait for the agent
         if farewell.reply is not None:
             farewell.reply.set()
         elif error is not None and not isinstance(error, UndeliverableException):

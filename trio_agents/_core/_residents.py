@@ -136,12 +136,18 @@ class Residents:
                 raise farewell.error
             return
         self._workers.submit(farewell)
+
+        def give_up() -> bool:
+            given_up = farewell.give_up()
+            self._ledger.look()  # somebody may wait for the agent
+            return given_up
+
         error = begin_waiting(farewell, activation)
         if error is not None:
-            farewell.give_up()
+            give_up()
             raise error
         try:
-            await reply.wait(lambda: farewell.give_up())
+            await reply.wait(give_up)
         finally:
             end_waiting(farewell)
         if farewell.error is not None:
