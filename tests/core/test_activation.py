@@ -1014,6 +1014,23 @@ async def test_close_beside_a_deactivation_ends_when_an_error_ends_the_block() -
     assert actor.closed == 1
 
 
+async def test_an_agent_that_could_not_be_made_is_no_error_to_deactivate() -> None:
+    # Found by the reference model.
+    factory = Factory(wait=True, failures=1)
+    sent, leaving = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
+        await runtime.register_factory("actor", factory)
+        nursery.start_soon(sent.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+        await wait_all_tasks_blocked()
+        factory.go.set()
+        await wait_all_tasks_blocked()
+        assert isinstance(sent.error, ZeroDivisionError)
+        assert leaving.error is None
+        assert runtime.statistics().agents == 0
+
+
 async def test_an_agent_that_sends_to_itself_while_it_is_closed_is_refused() -> None:
     class Chatty(Actor):
         async def close(self) -> None:

@@ -193,7 +193,8 @@ class Pipeline:
     ) -> None:
         """Give *envelope* its outcome: the only place where a message leaves the ledger."""
         if type(envelope) is Farewell:
-            self._end_farewell(envelope, error)
+            # Whoever wants no agent has what he wants if it could not be made.
+            self._end_farewell(envelope, error if outcome is UNDELIVERABLE else None)
             return
         assert envelope.stage is not SETTLED
         activation = envelope.activation
