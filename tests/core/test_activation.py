@@ -13,6 +13,8 @@ from trio_agents import (
     AgentType,
     BaseAgent,
     CancellationToken,
+    DefaultInterventionHandler,
+    DropMessage,
     MessageContext,
     MessageHandlerContext,
     TopicId,
@@ -21,6 +23,7 @@ from trio_agents import (
 from trio_agents.exceptions import DeadlockError, UndeliverableException, UnknownAgentType
 
 from . import loop
+from .doers import under_seeds
 from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
@@ -1147,6 +1150,54 @@ async def test_a_busy_agent_is_not_closed_however_long_it_takes(autojump_clock: 
         assert factory.made[0].closed == 0
         await loop.sleep(1.5)
         assert factory.made[0].closed == 1
+
+
+@pytest.mark.parametrize("ends", ["dropped", "cancelled"])
+async def test_an_agent_is_let_go_of_whose_last_message_never_reached_it(
+    ends: str, autojump_clock: MockClock
+) -> None:
+    # Found by the reference model.
+    go = loop.Event()
+
+    class Drop(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is tell:
+                await go.wait()
+                return DropMessage
+            return message
+
+    last = Outcome()
+    async with (
+        loop.open_nursery() as nursery,
+        open_runtime(intervention_handlers=[Drop()]) as runtime,
+    ):
+        await runtime.register_factory("actor", Actor, idle_timeout=5)
+        nursery.start_soon(runtime.send_message, pass_time, A)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(last.send, runtime, tell)
+        await loop.sleep(11)
+        assert runtime.statistics().pending == 1
+        if ends == "dropped":
+            go.set()
+        else:
+            last.scope.cancel()
+        await loop.sleep(6)
+        assert runtime.statistics().pending == 0
+        assert runtime.statistics().agents == 0
+
+
+def test_an_agent_whose_end_was_refused_by_a_stop_is_let_go_of_later() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await runtime.register_factory("actor", Actor, idle_timeout=5)
+            await runtime.send_message(tell, A)
+            await loop.sleep(5)  # in the same turn the agent has been quiet for long enough
+            await runtime.stop()
+            runtime.start()
+            await loop.sleep(6)
+            assert runtime.statistics().agents == 0
+
+    under_seeds(main)
 
 
 async def test_ten_thousand_one_shot_keys_do_not_keep_agents(autojump_clock: MockClock) -> None:

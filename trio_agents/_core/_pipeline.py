@@ -192,12 +192,14 @@ class Pipeline:
         error: BaseException | None = None,
     ) -> None:
         """Give *envelope* its outcome: the only place where a message leaves the ledger."""
+        activation = envelope.activation
         if type(envelope) is Farewell:
             # Whoever wants no agent has what he wants if it could not be made.
             self._end_farewell(envelope, error if outcome is UNDELIVERABLE else None)
+            assert activation is not None
+            self._note_idle(activation)
             return
         assert envelope.stage is not SETTLED
-        activation = envelope.activation
         stage = envelope.stage
         envelope.stage = SETTLED
         if envelope.link:
@@ -225,6 +227,7 @@ class Pipeline:
             if not activation.open:
                 activation.advance()
                 self.forget_if_unused(activation)
+            self._note_idle(activation)
         # Of a settled envelope nothing is needed but its outcome. Without a parent it keeps no
         # others alive: events that publish events make a chain without end.
         envelope.message = envelope.context = envelope.scope = envelope.parent = None
@@ -295,6 +298,12 @@ class Pipeline:
             if not activation.open:
                 activation.advance()
                 self.forget_if_unused(activation)
+            self._note_idle(activation)
+
+    def _note_idle(self, activation: Activation) -> None:
+        """An agent may have nothing to do any more. Its last message need not have been handled."""
+        if activation.registration.idle_timeout is not None and self.on_idle is not None:
+            self.on_idle(activation)
 
     # --- the stages
 
@@ -389,8 +398,8 @@ class Pipeline:
                 activation.runners.pop(envelope, None)
             if not activation.open:
                 activation.advance()
-            if activation.registration.idle_timeout is not None and self.on_idle is not None:
-                self.on_idle(activation)
+            if activation.registration.idle_timeout is not None:
+                self._note_idle(activation)
         return clean and envelope.cancel_reason is None
 
     def _settle_failure(self, envelope: Envelope, exc: BaseException) -> None:
