@@ -554,6 +554,8 @@ class Pipeline:
             letter.recipient, letter.topic = id, publication.topic
             self.ledger.settle(UNDELIVERABLE)
             self.ledger.bury(letter, str(why))
+        if lost and self.door is not None:
+            self.door.move_up()
         token = publication.token
         if token is not None:
             token.unlink(publication.link)
