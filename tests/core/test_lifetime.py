@@ -1049,6 +1049,42 @@ async def test_a_stop_deadline_cancels_factories_and_intervention_handlers(
     assert [type(outcome.error) for outcome in outcomes] == [loop.MessageCancelled] * 2
 
 
+@pytest.mark.parametrize("how", ["send", "publish"])
+async def test_a_stop_deadline_cancels_what_an_intervention_handler_has_passed_on_since(
+    how: str, autojump_clock: MockClock
+) -> None:
+    # Found by the reference model.
+    class Slow(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is late:
+                await loop.sleep(2)
+            return message
+
+        on_publish = on_send
+
+    busy, late, outcome = Handler(), Handler(), Outcome()
+    async with loop.open_nursery() as nursery:
+        runtime = SingleThreadedAgentRuntime(intervention_handlers=[Slow()])
+        await Actor.register(runtime, "actor", Actor, max_concurrency=1)
+        await runtime.add_subscription(TypeSubscription("news", "actor"))
+        async with runtime:
+            runtime.start()
+            nursery.start_soon(Outcome().send, runtime, busy)
+            await wait_all_tasks_blocked()
+            if how == "send":
+                nursery.start_soon(outcome.send, runtime, late)
+            else:
+                await runtime.publish_message(late, NEWS)
+            await wait_all_tasks_blocked()
+            with loop.fail_after(10):
+                await runtime.stop(deadline=loop.current_time() + 5)
+            assert loop.current_time() == pytest.approx(5)
+            check_ledger(runtime)
+            assert runtime.statistics().cancelled == 2
+    assert (busy.began, late.began) == (1, 0)
+    assert how == "publish" or isinstance(outcome.error, loop.MessageCancelled)
+
+
 async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
     handler, outcome = Handler(), Outcome()
     async with loop.open_nursery() as nursery, await new_runtime() as runtime:

@@ -117,9 +117,19 @@ class Gate:
             else:
                 self._pipeline.cancel(envelope, reason)
 
+    def cancel_queued(self, reason: str) -> None:
+        """Cancel what the intervention handlers have passed on since the stop, and has to wait."""
+        for envelope in self._drain():
+            if isinstance(envelope, Farewell):  # it waits for handlers, which will end
+                self._workers.submit(envelope)
+            elif envelope.stage is QUEUED:
+                self._pipeline.cancel(envelope, reason)
+        self._ledger.look()
+
     def fail_queued(self, reason: str) -> None:
+        """Have all that is queued reach nobody."""
         # Again and again, because the end of one message lets in others that wait at the door.
-        while queued := self._drain():
+        while queued := self._drain() + self.intake.drain():
             for envelope in queued:
                 if envelope.stage is not QUEUED:
                     continue
@@ -129,8 +139,8 @@ class Gate:
         self._ledger.look()  # a queue is empty now that may have held only what was settled
 
     def _drain(self) -> list[Envelope]:
-        """Take out all that is queued, wherever it is."""
-        queued = self._workers.drain() + self.intake.drain()
+        """Take out all that waits for its turn, or for its agent."""
+        queued = self._workers.drain()
         for activation in tuple(self._pipeline.activations.values()):
             queued += activation.drain()
         return queued

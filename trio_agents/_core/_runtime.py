@@ -469,9 +469,9 @@ class Runtime:
             if deadline != math.inf:
                 with self._loop.CancelScope(deadline=deadline):
                     await self._ledger.wait_until(self._gate.nothing_runs)
-                self._gate.cancel_running(
-                    "the runtime was stopped and its deadline passed", again=True
-                )
+                reason = "the runtime was stopped and its deadline passed"
+                self._gate.cancel_queued(reason)
+                self._gate.cancel_running(reason, again=True)
                 await self._name_stubborn()
             await self._ledger.wait_until(self._gate.nothing_runs)
         finally:
