@@ -1085,6 +1085,50 @@ async def test_a_stop_deadline_cancels_what_an_intervention_handler_has_passed_o
     assert how == "publish" or isinstance(outcome.error, loop.MessageCancelled)
 
 
+@pytest.mark.parametrize("then", ["start", "process_next", "send"])
+async def test_a_stop_that_is_cancelled_while_the_block_is_left_does_not_let_anything_begin(
+    then: str,
+) -> None:
+    # Found by the reference model.
+    handler, outcome, refused = Handler(), Outcome(), list[RuntimeError]()
+    scope = loop.CancelScope()
+
+    async def stop() -> None:
+        with scope:
+            await runtime.stop()
+
+    async def call() -> None:
+        try:
+            if then == "start":
+                runtime.start()
+            elif then == "process_next":
+                await runtime.process_next()
+            else:
+                await outcome.send(runtime, tell, B)
+        except RuntimeError as exc:
+            refused.append(exc)
+
+    async with loop.open_nursery() as nursery:
+        async with await new_runtime() as runtime:
+            runtime.start()
+            nursery.start_soon(runtime.publish_message, handler, NEWS)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(stop)
+            await wait_all_tasks_blocked()
+
+            async def go_on() -> None:
+                await wait_all_tasks_blocked()
+                scope.cancel()
+                await wait_all_tasks_blocked()
+                await call()
+                handler.go.set()
+
+            nursery.start_soon(go_on)
+        check_ledger(runtime)
+    assert handler.ended == 1
+    assert isinstance(outcome.error, UndeliverableException) if then == "send" else refused
+
+
 async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
     handler, outcome = Handler(), Outcome()
     async with loop.open_nursery() as nursery, await new_runtime() as runtime:

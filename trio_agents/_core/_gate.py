@@ -53,6 +53,7 @@ class Gate:
         self.errands: dict[Envelope, None] = {}  # agents that are being made outside of workers
         self._holds = 0  # how many look at the agents' states, or wait to
         self._looking = False  # one of them does
+        self._stops = 0  # how many wait for the end of what runs: a stop, and the end of the block
         self._pipeline = pipeline
         self._ledger = pipeline.ledger
         self._workers = pipeline.workers
@@ -67,6 +68,18 @@ class Gate:
         self.state = state
         self.flowing = False
         self._ledger.look()
+
+    @contextmanager
+    def stopping(self) -> Generator[None, None, None]:
+        """Let nothing pass and refuse requests, until all have left who stop the runtime."""
+        self._stops += 1
+        self.close(State.STOPPING)
+        try:
+            yield
+        finally:
+            self._stops -= 1
+            if not self._stops and self.state is State.STOPPING:
+                self.close(State.STOPPED)
 
     def check_by_hand(self) -> None:
         """Refuse to take up a message by hand while they are taken up by themselves, or never.

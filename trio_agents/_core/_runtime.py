@@ -196,10 +196,10 @@ class Runtime:
         errors: list[BaseException] = []
         async with self._own_nursery(errors):
             yield
-            self._gate.close(State.STOPPING)
-            self._gate.fail_queued(LEFT)
-            await self._ledger.wait_until(self._gate.nothing_runs)
-            self._end(LEAVING)
+            with self._gate.stopping():
+                self._gate.fail_queued(LEFT)
+                await self._ledger.wait_until(self._gate.nothing_runs)
+                self._end(LEAVING)
         self._gate.close(State.STOPPED)
         self._gate.fail_queued(LEFT)
         failures = await self._residents.close_all()
@@ -463,8 +463,7 @@ class Runtime:
         )
 
     async def _stop(self, deadline: float) -> None:
-        self._gate.close(State.STOPPING)
-        try:
+        with self._gate.stopping():
             self._gate.fail_queued("the runtime was stopped before it was handled")
             if deadline != math.inf:
                 with self._loop.CancelScope(deadline=deadline):
@@ -474,9 +473,6 @@ class Runtime:
                 self._gate.cancel_running(reason, again=True)
                 await self._name_stubborn()
             await self._ledger.wait_until(self._gate.nothing_runs)
-        finally:
-            if self._gate.state is State.STOPPING:
-                self._gate.close(State.STOPPED)
 
     async def _name_stubborn(self) -> None:
         """Wait for handlers that were cancelled, and name those that go on all the same."""
