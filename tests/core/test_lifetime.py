@@ -1369,6 +1369,78 @@ async def test_an_agent_that_is_used_after_close_is_closed_by_deactivate() -> No
     assert agent.closed == 2
 
 
+@pytest.mark.parametrize("begun", ["before a stop", "before a stop that was cancelled", "by hand"])
+async def test_close_waits_for_handlers_that_run_although_the_runtime_is_not_started(
+    begun: str,
+) -> None:
+    # Found by the reference model: it closed agents while they handled messages.
+    handler, sent = Handler(), Outcome()
+    scope = loop.CancelScope()
+
+    async def stop() -> None:
+        with scope:
+            await runtime.stop()
+
+    async def ask(agent: Actor, ctx: MessageContext) -> str:
+        await handler(agent, ctx)
+        answer: str = await agent.send_message(tell, B)
+        return answer
+
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        if begun == "by hand":
+            nursery.start_soon(sent.send, runtime, ask)
+            await runtime.process_next()
+        else:
+            runtime.start()
+            nursery.start_soon(sent.send, runtime, ask)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(stop)
+            await wait_all_tasks_blocked()
+            if begun == "before a stop that was cancelled":
+                scope.cancel()
+                await wait_all_tasks_blocked()
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        nursery.start_soon(runtime.close)
+        await wait_all_tasks_blocked()
+        assert agent.closed == 0
+        late = Outcome()
+        nursery.start_soon(late.send, runtime, tell)
+        handler.go.set()
+        await wait_all_tasks_blocked()
+        assert handler.ended == agent.closed == 1
+        assert late.value is None
+        if begun == "before a stop":
+            assert isinstance(sent.error, UndeliverableException)
+        else:
+            assert sent.value == "I am actor/b"
+        runtime.start()
+        await runtime.stop_when_idle()
+
+
+async def test_nothing_is_handled_while_agents_are_closed() -> None:
+    go = loop.Event()
+
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await go.wait()
+
+    outcome = Outcome()
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+        await Slow.register(runtime, "actor", Slow)
+        runtime.start()
+        await runtime.send_message(tell, A)
+        nursery.start_soon(runtime.close)
+        await wait_all_tasks_blocked()
+        runtime.start()
+        nursery.start_soon(outcome.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        assert outcome.value is None
+        go.set()
+        await wait_all_tasks_blocked()
+        assert outcome.value == "I am actor/a"
+
+
 async def test_an_agent_made_anew_after_close_is_closed_too() -> None:
     async with await new_runtime() as runtime:
         await runtime.get(A, lazy=False)

@@ -241,6 +241,13 @@ class Gate:
     def _can_look(self) -> bool:
         return self.nothing_runs() and not self.errands and not self._looking
 
+    @asynccontextmanager
+    async def resting(self) -> AsyncGenerator[None, None]:
+        """Hold messages up, and wait until no message is being worked on."""
+        with self._holding():
+            await self._ledger.wait_until(self.nothing_runs)
+            yield
+
     @contextmanager
     def _holding(self) -> Generator[None, None, None]:
         self._holds += 1

@@ -396,8 +396,10 @@ class Runtime:
     async def close(self) -> None:
         """Stop if started, then close every agent that was made. It may be repeated.
 
-        All agents are closed, whatever one of them raises. The runtime may be started again, with
-        the same agents.
+        No agent is closed while it handles a message: handlers that run although the runtime is not
+        started, because a stop still waits for them, or `process_next` has begun them, are waited
+        for, and nothing else begins meanwhile. All agents are closed, whatever one of them raises.
+        The runtime may be started again, with the same agents.
 
         Raises:
             RuntimeError: called by a handler, which it would wait for.
@@ -407,7 +409,9 @@ class Runtime:
         self._gate.check_outside_handlers("close")
         if self._gate.state is State.STARTED:
             await self._stop(math.inf)
-        failures = await self._residents.close_all()
+        # Others may be stopping it, and some handlers outlive a stop, or were begun by hand.
+        async with self._gate.resting():
+            failures = await self._residents.close_all()
         raise_failures(failures, self._supervisor.take())
 
     async def process_next(self) -> None:
