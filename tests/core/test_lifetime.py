@@ -1129,6 +1129,40 @@ async def test_a_stop_that_is_cancelled_while_the_block_is_left_does_not_let_any
     assert isinstance(outcome.error, UndeliverableException) if then == "send" else refused
 
 
+async def test_a_stop_waits_for_what_was_passed_on_to_an_agent_that_somebody_else_makes() -> None:
+    # Found by the reference model.
+    pass_on, make = loop.Event(), loop.Event()
+    sent, stopped = Outcome(), loop.Event()
+
+    class Slow(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            await pass_on.wait()
+            return message
+
+    async def factory() -> Actor:
+        await make.wait()
+        return Actor()
+
+    async def stop() -> None:
+        await runtime.stop()
+        assert sent.value == "I am actor/a"
+        stopped.set()
+
+    runtime = SingleThreadedAgentRuntime(intervention_handlers=[Slow()])
+    await runtime.register_factory("actor", factory)
+    async with loop.open_nursery() as nursery, runtime:
+        runtime.start()
+        nursery.start_soon(sent.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(lambda: runtime.get(A, lazy=False))
+        nursery.start_soon(stop)
+        await wait_all_tasks_blocked()
+        pass_on.set()
+        await wait_all_tasks_blocked()
+        make.set()
+        await stopped.wait()
+
+
 async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
     handler, outcome = Handler(), Outcome()
     async with loop.open_nursery() as nursery, await new_runtime() as runtime:

@@ -176,7 +176,12 @@ class Gate:
 
     def nothing_runs(self) -> bool:
         """Whether no message is being worked on, or about to be."""
-        return self._ledger.running == 0 and self._workers.is_empty
+        return (
+            self._ledger.running == 0
+            and self._workers.is_empty
+            # What was passed on, or taken up by hand, may wait for somebody else to make its agent.
+            and not any(map(_keeps_messages, self.errands))
+        )
 
     def check_outside_handlers(self, name: str) -> None:
         """Refuse a call that would wait for the handler that makes it.
@@ -264,6 +269,10 @@ class Gate:
             self._holds -= 1
             self.open()
             self._ledger.look()
+
+
+def _keeps_messages(errand: Envelope) -> bool:
+    return errand.activation is not None and errand.activation.keeps_any()
 
 
 def is_inside(envelope: Envelope) -> bool:
