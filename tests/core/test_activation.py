@@ -13,6 +13,8 @@ from trio_agents import (
     AgentType,
     BaseAgent,
     CancellationToken,
+    DefaultInterventionHandler,
+    DropMessage,
     MessageContext,
     MessageHandlerContext,
     TopicId,
@@ -21,6 +23,7 @@ from trio_agents import (
 from trio_agents.exceptions import DeadlockError, UndeliverableException, UnknownAgentType
 
 from . import loop
+from .doers import under_seeds
 from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
@@ -967,6 +970,70 @@ async def test_the_end_of_a_block_does_not_close_again_what_is_being_deactivated
     assert actor.closed == 1
 
 
+async def test_who_waits_for_an_agent_is_told_that_its_deactivation_was_cancelled() -> None:
+    # Found by the reference model: it hung.
+    go = loop.Event()
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+
+    leaving, got = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
+        await Actor.register(runtime, "actor", Actor)
+        nursery.start_soon(runtime.send_message, wait, A)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+        await wait_all_tasks_blocked()
+        nursery.start_soon(got.run, lambda: runtime.get(A, lazy=False))
+        await wait_all_tasks_blocked()
+        assert got.value is None
+        leaving.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert got.value == A
+        go.set()
+
+
+async def test_close_beside_a_deactivation_ends_when_an_error_ends_the_block() -> None:
+    # Found by the reference model: it hung.
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await loop.sleep_forever()
+
+    runtime = SingleThreadedAgentRuntime()
+    await Actor.register(runtime, "actor", Actor)
+    actor = await runtime.try_get_underlying_agent_instance(A, Actor)
+    leaving = Outcome()
+    async with loop.open_nursery() as nursery:
+        with pytest.raises(LookupError):
+            async with runtime:
+                runtime.start()
+                nursery.start_soon(Outcome().send, runtime, wait)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+                await wait_all_tasks_blocked()
+                nursery.start_soon(runtime.close)
+                await wait_all_tasks_blocked()
+                raise LookupError
+    assert isinstance(leaving.error, UndeliverableException)
+    assert actor.closed == 1
+
+
+async def test_an_agent_that_could_not_be_made_is_no_error_to_deactivate() -> None:
+    # Found by the reference model.
+    factory = Factory(wait=True, failures=1)
+    sent, leaving = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, open_runtime() as runtime:
+        await runtime.register_factory("actor", factory)
+        nursery.start_soon(sent.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+        await wait_all_tasks_blocked()
+        factory.go.set()
+        await wait_all_tasks_blocked()
+        assert isinstance(sent.error, ZeroDivisionError)
+        assert leaving.error is None
+        assert runtime.statistics().agents == 0
+
+
 async def test_an_agent_that_sends_to_itself_while_it_is_closed_is_refused() -> None:
     class Chatty(Actor):
         async def close(self) -> None:
@@ -1083,6 +1150,54 @@ async def test_a_busy_agent_is_not_closed_however_long_it_takes(autojump_clock: 
         assert factory.made[0].closed == 0
         await loop.sleep(1.5)
         assert factory.made[0].closed == 1
+
+
+@pytest.mark.parametrize("ends", ["dropped", "cancelled"])
+async def test_an_agent_is_let_go_of_whose_last_message_never_reached_it(
+    ends: str, autojump_clock: MockClock
+) -> None:
+    # Found by the reference model.
+    go = loop.Event()
+
+    class Drop(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is tell:
+                await go.wait()
+                return DropMessage
+            return message
+
+    last = Outcome()
+    async with (
+        loop.open_nursery() as nursery,
+        open_runtime(intervention_handlers=[Drop()]) as runtime,
+    ):
+        await runtime.register_factory("actor", Actor, idle_timeout=5)
+        nursery.start_soon(runtime.send_message, pass_time, A)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(last.send, runtime, tell)
+        await loop.sleep(11)
+        assert runtime.statistics().pending == 1
+        if ends == "dropped":
+            go.set()
+        else:
+            last.scope.cancel()
+        await loop.sleep(6)
+        assert runtime.statistics().pending == 0
+        assert runtime.statistics().agents == 0
+
+
+def test_an_agent_whose_end_was_refused_by_a_stop_is_let_go_of_later() -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await runtime.register_factory("actor", Actor, idle_timeout=5)
+            await runtime.send_message(tell, A)
+            await loop.sleep(5)  # in the same turn the agent has been quiet for long enough
+            await runtime.stop()
+            runtime.start()
+            await loop.sleep(6)
+            assert runtime.statistics().agents == 0
+
+    under_seeds(main)
 
 
 async def test_ten_thousand_one_shot_keys_do_not_keep_agents(autojump_clock: MockClock) -> None:

@@ -998,6 +998,20 @@ async def test_nobody_slips_in_between_one_that_leaves_and_the_next_in_line(
     assert log == ["first in line"] + ["late"] * 5
 
 
+async def test_a_publication_that_nobody_can_hear_makes_room_for_the_next_in_line(
+    autojump_clock: object,
+) -> None:
+    # Found by the reference model: it hung.
+    async with open_runtime(max_pending=1) as runtime:
+        await open_doers(runtime)
+        await runtime.add_subscription(TypeSubscription("lost", "unknown"))
+        await runtime.publish_message(nothing, TopicId("lost", "x"))
+        assert runtime.statistics().pending == 1
+        with loop.fail_after(10):
+            await runtime.send_message(nothing, A)
+        assert runtime.statistics().undeliverable == 1
+
+
 def test_a_submitter_that_is_cancelled_at_the_door_has_submitted_nothing() -> None:
     async def main() -> None:
         log: list[int] = []

@@ -479,7 +479,8 @@ async def test_what_an_agent_sends_while_close_closes_it_is_refused() -> None:
         runtime.start()
         await runtime.send_message(tell, A)
         await runtime.close()
-        await runtime.deactivate(A)
+        late = await runtime.get("actor", "late", lazy=False)
+        await runtime.deactivate(late)
         assert len(outcomes) == 2
         assert all(isinstance(outcome.error, UndeliverableException) for outcome in outcomes)
 
@@ -1048,6 +1049,120 @@ async def test_a_stop_deadline_cancels_factories_and_intervention_handlers(
     assert [type(outcome.error) for outcome in outcomes] == [loop.MessageCancelled] * 2
 
 
+@pytest.mark.parametrize("how", ["send", "publish"])
+async def test_a_stop_deadline_cancels_what_an_intervention_handler_has_passed_on_since(
+    how: str, autojump_clock: MockClock
+) -> None:
+    # Found by the reference model.
+    class Slow(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is late:
+                await loop.sleep(2)
+            return message
+
+        on_publish = on_send
+
+    busy, late, outcome = Handler(), Handler(), Outcome()
+    async with loop.open_nursery() as nursery:
+        runtime = SingleThreadedAgentRuntime(intervention_handlers=[Slow()])
+        await Actor.register(runtime, "actor", Actor, max_concurrency=1)
+        await runtime.add_subscription(TypeSubscription("news", "actor"))
+        async with runtime:
+            runtime.start()
+            nursery.start_soon(Outcome().send, runtime, busy)
+            await wait_all_tasks_blocked()
+            if how == "send":
+                nursery.start_soon(outcome.send, runtime, late)
+            else:
+                await runtime.publish_message(late, NEWS)
+            await wait_all_tasks_blocked()
+            with loop.fail_after(10):
+                await runtime.stop(deadline=loop.current_time() + 5)
+            assert loop.current_time() == pytest.approx(5)
+            check_ledger(runtime)
+            assert runtime.statistics().cancelled == 2
+    assert (busy.began, late.began) == (1, 0)
+    assert how == "publish" or isinstance(outcome.error, loop.MessageCancelled)
+
+
+@pytest.mark.parametrize("then", ["start", "process_next", "send"])
+async def test_a_stop_that_is_cancelled_while_the_block_is_left_does_not_let_anything_begin(
+    then: str,
+) -> None:
+    # Found by the reference model.
+    handler, outcome, refused = Handler(), Outcome(), list[RuntimeError]()
+    scope = loop.CancelScope()
+
+    async def stop() -> None:
+        with scope:
+            await runtime.stop()
+
+    async def call() -> None:
+        try:
+            if then == "start":
+                runtime.start()
+            elif then == "process_next":
+                await runtime.process_next()
+            else:
+                await outcome.send(runtime, tell, B)
+        except RuntimeError as exc:
+            refused.append(exc)
+
+    async with loop.open_nursery() as nursery:
+        async with await new_runtime() as runtime:
+            runtime.start()
+            nursery.start_soon(runtime.publish_message, handler, NEWS)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(stop)
+            await wait_all_tasks_blocked()
+
+            async def go_on() -> None:
+                await wait_all_tasks_blocked()
+                scope.cancel()
+                await wait_all_tasks_blocked()
+                await call()
+                handler.go.set()
+
+            nursery.start_soon(go_on)
+        check_ledger(runtime)
+    assert handler.ended == 1
+    assert isinstance(outcome.error, UndeliverableException) if then == "send" else refused
+
+
+async def test_a_stop_waits_for_what_was_passed_on_to_an_agent_that_somebody_else_makes() -> None:
+    # Found by the reference model.
+    pass_on, make = loop.Event(), loop.Event()
+    sent, stopped = Outcome(), loop.Event()
+
+    class Slow(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            await pass_on.wait()
+            return message
+
+    async def factory() -> Actor:
+        await make.wait()
+        return Actor()
+
+    async def stop() -> None:
+        await runtime.stop()
+        assert sent.value == "I am actor/a"
+        stopped.set()
+
+    runtime = SingleThreadedAgentRuntime(intervention_handlers=[Slow()])
+    await runtime.register_factory("actor", factory)
+    async with loop.open_nursery() as nursery, runtime:
+        runtime.start()
+        nursery.start_soon(sent.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(lambda: runtime.get(A, lazy=False))
+        nursery.start_soon(stop)
+        await wait_all_tasks_blocked()
+        pass_on.set()
+        await wait_all_tasks_blocked()
+        make.set()
+        await stopped.wait()
+
+
 async def test_a_cancelled_stop_has_stopped_and_its_handlers_go_on() -> None:
     handler, outcome = Handler(), Outcome()
     async with loop.open_nursery() as nursery, await new_runtime() as runtime:
@@ -1234,6 +1349,130 @@ async def test_an_agent_used_by_hand_after_close_is_closed_again() -> None:
         nursery.start_soon(runtime.send_message, tell, A)
         await runtime.process_next()
     assert agent.closed == 2
+
+
+async def test_an_agent_is_closed_again_that_a_process_next_has_used_which_waited_already() -> None:
+    # Found by the reference model.
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        other = await runtime.try_get_underlying_agent_instance(B, Actor)
+        nursery.start_soon(runtime.process_next)
+        await wait_all_tasks_blocked()
+        await runtime.close()
+        assert await runtime.send_message(tell, A) == "I am actor/a"
+    assert (agent.closed, other.closed) == (2, 1)
+
+
+@pytest.mark.parametrize("when", ["after", "while"])
+async def test_deactivate_lets_go_of_an_agent_that_close_has_closed_and_closes_it_no_more(
+    when: str,
+) -> None:
+    # Found by the reference model.
+    go = loop.Event()
+
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await go.wait()
+
+    async with SingleThreadedAgentRuntime() as runtime:
+        await Slow.register(runtime, "actor", Slow)
+        runtime.start()
+        agent = await runtime.try_get_underlying_agent_instance(A, Slow)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.close)
+            await wait_all_tasks_blocked()
+            if when == "after":
+                go.set()
+                await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.deactivate, A)
+            await wait_all_tasks_blocked()
+            go.set()
+        assert runtime.statistics().agents == 0
+    assert agent.closed == 1
+
+
+async def test_an_agent_that_is_used_after_close_is_closed_by_deactivate() -> None:
+    async with await new_runtime() as runtime:
+        runtime.start()
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        await runtime.close()
+        runtime.start()
+        await runtime.send_message(tell, A)
+        await runtime.deactivate(A)
+    assert agent.closed == 2
+
+
+@pytest.mark.parametrize("begun", ["before a stop", "before a stop that was cancelled", "by hand"])
+async def test_close_waits_for_handlers_that_run_although_the_runtime_is_not_started(
+    begun: str,
+) -> None:
+    # Found by the reference model: it closed agents while they handled messages.
+    handler, sent = Handler(), Outcome()
+    scope = loop.CancelScope()
+
+    async def stop() -> None:
+        with scope:
+            await runtime.stop()
+
+    async def ask(agent: Actor, ctx: MessageContext) -> str:
+        await handler(agent, ctx)
+        answer: str = await agent.send_message(tell, B)
+        return answer
+
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        if begun == "by hand":
+            nursery.start_soon(sent.send, runtime, ask)
+            await runtime.process_next()
+        else:
+            runtime.start()
+            nursery.start_soon(sent.send, runtime, ask)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(stop)
+            await wait_all_tasks_blocked()
+            if begun == "before a stop that was cancelled":
+                scope.cancel()
+                await wait_all_tasks_blocked()
+        agent = await runtime.try_get_underlying_agent_instance(A, Actor)
+        nursery.start_soon(runtime.close)
+        await wait_all_tasks_blocked()
+        assert agent.closed == 0
+        late = Outcome()
+        nursery.start_soon(late.send, runtime, tell)
+        handler.go.set()
+        await wait_all_tasks_blocked()
+        assert handler.ended == agent.closed == 1
+        assert late.value is None
+        if begun == "before a stop":
+            assert isinstance(sent.error, UndeliverableException)
+        else:
+            assert sent.value == "I am actor/b"
+        runtime.start()
+        await runtime.stop_when_idle()
+
+
+async def test_nothing_is_handled_while_agents_are_closed() -> None:
+    go = loop.Event()
+
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await go.wait()
+
+    outcome = Outcome()
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+        await Slow.register(runtime, "actor", Slow)
+        runtime.start()
+        await runtime.send_message(tell, A)
+        nursery.start_soon(runtime.close)
+        await wait_all_tasks_blocked()
+        runtime.start()
+        nursery.start_soon(outcome.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        assert outcome.value is None
+        go.set()
+        await wait_all_tasks_blocked()
+        assert outcome.value == "I am actor/a"
 
 
 async def test_an_agent_made_anew_after_close_is_closed_too() -> None:

@@ -151,6 +151,54 @@ async def test_handlers_that_run_are_finished_with_the_requests_they_wait_for() 
         assert saved.value == {"actor/a": {"notes": ["began", "ended"]}, "actor/b": {"count": 1}}
 
 
+# ST-09, ST-11
+@pytest.mark.parametrize("what", ["save", "load"])
+@pytest.mark.parametrize("begun", ["by hand", "before a stop"])
+@pytest.mark.parametrize("asks", ["before", "meanwhile"])
+async def test_requests_are_finished_too_that_handlers_wait_for_while_the_runtime_is_not_started(
+    what: str, begun: str, asks: str
+) -> None:
+    # Found by the reference model: it hung.
+    go = loop.Event()
+
+    async def ask(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+        await agent.send_message(count, B)
+        await count(agent, ctx)
+
+    looked, sent = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        if begun == "by hand":
+            nursery.start_soon(sent.run, lambda: runtime.send_message(ask, A))
+            await runtime.process_next()
+        else:
+            runtime.start()
+            nursery.start_soon(sent.run, lambda: runtime.send_message(ask, A))
+            await wait_all_tasks_blocked()
+            with loop.CancelScope() as scope:
+                scope.cancel()
+                await runtime.stop()
+        await runtime.publish_message(note("held up"), NEWS)
+        if asks == "before":
+            go.set()
+            await wait_all_tasks_blocked()
+        call = runtime.save_state if what == "save" else lambda: runtime.load_state(STATE)
+        nursery.start_soon(looked.run, call)
+        await wait_all_tasks_blocked()
+        if asks == "meanwhile":
+            assert not looked.done
+            go.set()
+            await wait_all_tasks_blocked()
+        assert looked.done
+        assert looked.error is None
+        assert sent.done
+        notes = {"actor/a": {"count": 1}, "actor/b": {"count": 1}}
+        assert looked.value == (notes if what == "save" else None)
+        assert runtime.unprocessed_messages_count == 1
+        await runtime.process_next()
+        assert (await runtime.agent_save_state(A))["notes"] == ["held up"]
+
+
 # ST-09
 async def test_messages_that_come_meanwhile_are_held_up_and_handled_afterwards_in_order() -> None:
     go = loop.Event()

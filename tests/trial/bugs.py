@@ -118,8 +118,8 @@ BUGS: Final = (
         "stop returns while a handler runs [AutoGen]",
         RUNTIME,
         "                await self._name_stubborn()\n"
-        "            await self._ledger.wait_until(self._gate.nothing_runs)\n        finally:\n",
-        "        finally:\n",
+        "            await self._ledger.wait_until(self._gate.nothing_runs)\n\n",
+        "\n",
     ),
     Bug(
         "each intervention handler sees the first message [AutoGen]",

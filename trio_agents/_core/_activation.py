@@ -245,6 +245,11 @@ class Activation:
                 self.defer(envelope)
         return [envelope for envelope in waiting if not envelope.held]
 
+    def keeps_any(self) -> bool:
+        """Whether anything waits here that nobody has taken back meanwhile."""
+        urgent = any(envelope.stage is not SETTLED for envelope in self._urgent or ())
+        return urgent or self._peek() is not None
+
     def is_settled(self) -> bool:
         """Whether the agent is neither being made nor to be closed."""
         return self.starter is None and self.closing is None

@@ -22,7 +22,7 @@ from ._envelope import (
     Publication,
     Request,
 )
-from ._gate import State, is_inside
+from ._gate import is_inside
 from ._waits import begin_waiting, end_waiting
 
 if TYPE_CHECKING:
@@ -142,10 +142,7 @@ class Admission:
             if error is not None:  # it was submitted before, and has waited at the door
                 self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
                 return
-            # While states are looked at, only what running handlers wait for may pass.
-            if self._gate.flowing or (
-                self._gate.state is State.STARTED and inside and activation is not None
-            ):
+            if self._gate.flowing or self._gate.is_waited_for(envelope):
                 self._workers.submit(envelope)
             else:
                 self._gate.intake.put(envelope)

@@ -226,7 +226,6 @@ class Farewell(Envelope):
 
     error: BaseException | None = None
     intercepted = True
-    is_closed: bool = False  # the agent's `close` has been called: it is only let go of
 
     def __init__(
         self,

@@ -53,6 +53,7 @@ class Gate:
         self.errands: dict[Envelope, None] = {}  # agents that are being made outside of workers
         self._holds = 0  # how many look at the agents' states, or wait to
         self._looking = False  # one of them does
+        self._stops = 0  # how many wait for the end of what runs: a stop, and the end of the block
         self._pipeline = pipeline
         self._ledger = pipeline.ledger
         self._workers = pipeline.workers
@@ -67,6 +68,18 @@ class Gate:
         self.state = state
         self.flowing = False
         self._ledger.look()
+
+    @contextmanager
+    def stopping(self) -> Generator[None, None, None]:
+        """Let nothing pass and refuse requests, until all have left who stop the runtime."""
+        self._stops += 1
+        self.close(State.STOPPING)
+        try:
+            yield
+        finally:
+            self._stops -= 1
+            if not self._stops and self.state is State.STOPPING:
+                self.close(State.STOPPED)
 
     def check_by_hand(self) -> None:
         """Refuse to take up a message by hand while they are taken up by themselves, or never.
@@ -117,19 +130,30 @@ class Gate:
             else:
                 self._pipeline.cancel(envelope, reason)
 
+    def cancel_queued(self, reason: str) -> None:
+        """Cancel what the intervention handlers have passed on since the stop, and has to wait."""
+        for envelope in self._drain():
+            if isinstance(envelope, Farewell):  # it waits for handlers, which will end
+                self._workers.submit(envelope)
+            elif envelope.stage is QUEUED:
+                self._pipeline.cancel(envelope, reason)
+        self._ledger.look()
+
     def fail_queued(self, reason: str) -> None:
+        """Have all that is queued reach nobody."""
         # Again and again, because the end of one message lets in others that wait at the door.
-        while queued := self._drain():
+        while queued := self._drain() + self.intake.drain():
             for envelope in queued:
                 if envelope.stage is not QUEUED:
                     continue
                 self._pipeline.void_early(envelope)
                 error = UndeliverableException(f"{envelope!r}: {reason}")
                 self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+        self._ledger.look()  # a queue is empty now that may have held only what was settled
 
     def _drain(self) -> list[Envelope]:
-        """Take out all that is queued, wherever it is."""
-        queued = self._workers.drain() + self.intake.drain()
+        """Take out all that waits for its turn, or for its agent."""
+        queued = self._workers.drain()
         for activation in tuple(self._pipeline.activations.values()):
             queued += activation.drain()
         return queued
@@ -141,13 +165,23 @@ class Gate:
                 self._workers.submit(envelope)
             self.flowing = True
 
+    def is_waited_for(self, envelope: Envelope) -> bool:
+        """Whether those who hold messages up wait for this one, with the handler that sent it."""
+        held = self.is_held and self._workers.are_open
+        return held and isinstance(envelope, Request) and is_inside(envelope)
+
     def is_idle(self) -> bool:
         """Whether nothing that was accepted is unfinished."""
         return self._ledger.pending == 0
 
     def nothing_runs(self) -> bool:
         """Whether no message is being worked on, or about to be."""
-        return self._ledger.running == 0 and self._workers.is_empty
+        return (
+            self._ledger.running == 0
+            and self._workers.is_empty
+            # What was passed on, or taken up by hand, may wait for somebody else to make its agent.
+            and not any(map(_keeps_messages, self.errands))
+        )
 
     def check_outside_handlers(self, name: str) -> None:
         """Refuse a call that would wait for the handler that makes it.
@@ -212,16 +246,33 @@ class Gate:
     def _can_look(self) -> bool:
         return self.nothing_runs() and not self.errands and not self._looking
 
+    @asynccontextmanager
+    async def resting(self) -> AsyncGenerator[None, None]:
+        """Hold messages up, and wait until no message is being worked on."""
+        with self._holding():
+            await self._ledger.wait_until(self.nothing_runs)
+            yield
+
     @contextmanager
     def _holding(self) -> Generator[None, None, None]:
         self._holds += 1
         self.flowing = False
+        # Handlers that began by hand, or before a stop, may have sent requests already.
+        for envelope in self.intake.drain():
+            if self.is_waited_for(envelope):
+                self._workers.submit(envelope)
+            else:
+                self.intake.put(envelope)
         try:
             yield
         finally:
             self._holds -= 1
             self.open()
             self._ledger.look()
+
+
+def _keeps_messages(errand: Envelope) -> bool:
+    return errand.activation is not None and errand.activation.keeps_any()
 
 
 def is_inside(envelope: Envelope) -> bool:

@@ -96,6 +96,8 @@ class Pipeline:
         self.activations: dict[AgentId, Activation] = {}
         # The saved states of agents that were let go because they were quiet.
         self.dormant: dict[AgentId, Mapping[str, Any]] = {}
+        # The agents that were closed and are still here, until they are used again.
+        self.closed: dict[AgentId, Agent] = {}
         self.on_idle: Callable[[Activation], None] | None = None
         self.witness: Witness | None = None
         self._cancelling: deque[Envelope] = deque()
@@ -190,11 +192,14 @@ class Pipeline:
         error: BaseException | None = None,
     ) -> None:
         """Give *envelope* its outcome: the only place where a message leaves the ledger."""
+        activation = envelope.activation
         if type(envelope) is Farewell:
-            self._end_farewell(envelope, error)
+            # Whoever wants no agent has what he wants if it could not be made.
+            self._end_farewell(envelope, error if outcome is UNDELIVERABLE else None)
+            assert activation is not None
+            self._note_idle(activation)
             return
         assert envelope.stage is not SETTLED
-        activation = envelope.activation
         stage = envelope.stage
         envelope.stage = SETTLED
         if envelope.link:
@@ -222,6 +227,7 @@ class Pipeline:
             if not activation.open:
                 activation.advance()
                 self.forget_if_unused(activation)
+            self._note_idle(activation)
         # Of a settled envelope nothing is needed but its outcome. Without a parent it keeps no
         # others alive: events that publish events make a chain without end.
         envelope.message = envelope.context = envelope.scope = envelope.parent = None
@@ -292,6 +298,12 @@ class Pipeline:
             if not activation.open:
                 activation.advance()
                 self.forget_if_unused(activation)
+            self._note_idle(activation)
+
+    def _note_idle(self, activation: Activation) -> None:
+        """An agent may have nothing to do any more. Its last message need not have been handled."""
+        if activation.registration.idle_timeout is not None and self.on_idle is not None:
+            self.on_idle(activation)
 
     # --- the stages
 
@@ -361,6 +373,8 @@ class Pipeline:
         context = envelope.new_context()
         envelope.context = context
         envelope.stage = RUNNING
+        if self.closed:
+            self.closed.pop(activation.id, None)
         current_frame.set(envelope)
         before = copy_context()
         try:
@@ -384,8 +398,8 @@ class Pipeline:
                 activation.runners.pop(envelope, None)
             if not activation.open:
                 activation.advance()
-            if activation.registration.idle_timeout is not None and self.on_idle is not None:
-                self.on_idle(activation)
+            if activation.registration.idle_timeout is not None:
+                self._note_idle(activation)
         return clean and envelope.cancel_reason is None
 
     def _settle_failure(self, envelope: Envelope, exc: BaseException) -> None:
@@ -461,7 +475,7 @@ class Pipeline:
                 if farewell.keep_state:
                     await self._keep_state(agent, id)
                     goes = True
-                if not farewell.is_closed:
+                if self.is_to_close(id, agent):
                     await call_user(agent.close)
         except BaseException as exc:  # whoever asked for it gets it
             cancelled, error = split_cancelled(exc, self._loop.Cancelled)
@@ -470,12 +484,20 @@ class Pipeline:
         finally:
             current_frame.reset(frame)
             if goes:
+                self.closed.pop(id, None)
                 self.registry.remove_instance(id)
                 if self.witness is not None:
                     self.witness.closed(id)
                 activation.closed()
             self._end_farewell(farewell, error)
             self.forget_if_unused(activation)
+
+    def is_to_close(self, id: AgentId, agent: Agent) -> bool:
+        """Whether whoever asks is to close an agent. Who asks later is not, until it is used."""
+        if self.closed.get(id) is agent:
+            return False
+        self.closed[id] = agent
+        return True
 
     async def _keep_state(self, agent: Agent, id: AgentId) -> None:
         save_state = agent.save_state
@@ -489,6 +511,7 @@ class Pipeline:
         farewell.stage = SETTLED
         farewell.error = error
         farewell.activation.stay(farewell)
+        self.ledger.look()  # somebody may wait for the agent
         if farewell.reply is not None:
             farewell.reply.set()
         elif error is not None and not isinstance(error, UndeliverableException):
@@ -531,6 +554,8 @@ class Pipeline:
             letter.recipient, letter.topic = id, publication.topic
             self.ledger.settle(UNDELIVERABLE)
             self.ledger.bury(letter, str(why))
+        if lost and self.door is not None:
+            self.door.move_up()
         token = publication.token
         if token is not None:
             token.unlink(publication.link)

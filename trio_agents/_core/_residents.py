@@ -40,12 +40,11 @@ class Residents:
         self._ledger = pipeline.ledger
         self._workers = pipeline.workers
         self._gate = gate
-        self._closed: dict[AgentId, Agent] = {}  # those that `close_all` has closed, until `reopen`
         pipeline.on_idle = self._note_idle
 
     def reopen(self) -> None:
         """Agents may be used again from now on, and are to be closed again then."""
-        self._closed.clear()
+        self._pipeline.closed.clear()
 
     async def ensure(self, id: AgentId) -> Agent:
         """Give an agent, made now if need be.
@@ -90,9 +89,8 @@ class Residents:
         failures: list[BaseException] = []
         for activation in tuple(self._pipeline.activations.values()):
             agent = activation.agent
-            if agent is None or self._closed.get(activation.id) is agent:
+            if agent is None or not self._pipeline.is_to_close(activation.id, agent):
                 continue
-            self._closed[activation.id] = agent
             farewell = Farewell(activation)
             frame = current_frame.set(farewell)
             try:
@@ -133,21 +131,23 @@ class Residents:
         reply = self._new_reply()
         farewell = Farewell(activation, parent=parent, reply=reply)
         if not self._workers.are_open:
-            # The end of the block may have closed it, or be about to.
-            farewell.is_closed = self._closed.get(agent_id) is activation.agent
-            if activation.agent is not None:
-                self._closed[agent_id] = activation.agent
             await self._pipeline.close_agent(farewell, activation)
             if farewell.error is not None:
                 raise farewell.error
             return
         self._workers.submit(farewell)
+
+        def give_up() -> bool:
+            given_up = farewell.give_up()
+            self._ledger.look()  # somebody may wait for the agent
+            return given_up
+
         error = begin_waiting(farewell, activation)
         if error is not None:
-            farewell.give_up()
+            give_up()
             raise error
         try:
-            await reply.wait(lambda: farewell.give_up())
+            await reply.wait(give_up)
         finally:
             end_waiting(farewell)
         if farewell.error is not None:

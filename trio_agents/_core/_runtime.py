@@ -196,10 +196,10 @@ class Runtime:
         errors: list[BaseException] = []
         async with self._own_nursery(errors):
             yield
-            self._gate.close(State.STOPPING)
-            self._gate.fail_queued(LEFT)
-            await self._ledger.wait_until(self._gate.nothing_runs)
-            self._end(LEAVING)
+            with self._gate.stopping():
+                self._gate.fail_queued(LEFT)
+                await self._ledger.wait_until(self._gate.nothing_runs)
+                self._end(LEAVING)
         self._gate.close(State.STOPPED)
         self._gate.fail_queued(LEFT)
         failures = await self._residents.close_all()
@@ -396,8 +396,10 @@ class Runtime:
     async def close(self) -> None:
         """Stop if started, then close every agent that was made. It may be repeated.
 
-        All agents are closed, whatever one of them raises. The runtime may be started again, with
-        the same agents.
+        No agent is closed while it handles a message: handlers that run although the runtime is not
+        started, because a stop still waits for them, or `process_next` has begun them, are waited
+        for, and nothing else begins meanwhile. All agents are closed, whatever one of them raises.
+        The runtime may be started again, with the same agents.
 
         Raises:
             RuntimeError: called by a handler, which it would wait for.
@@ -407,7 +409,9 @@ class Runtime:
         self._gate.check_outside_handlers("close")
         if self._gate.state is State.STARTED:
             await self._stop(math.inf)
-        failures = await self._residents.close_all()
+        # Others may be stopping it, and some handlers outlive a stop, or were begun by hand.
+        async with self._gate.resting():
+            failures = await self._residents.close_all()
         raise_failures(failures, self._supervisor.take())
 
     async def process_next(self) -> None:
@@ -463,20 +467,16 @@ class Runtime:
         )
 
     async def _stop(self, deadline: float) -> None:
-        self._gate.close(State.STOPPING)
-        try:
+        with self._gate.stopping():
             self._gate.fail_queued("the runtime was stopped before it was handled")
             if deadline != math.inf:
                 with self._loop.CancelScope(deadline=deadline):
                     await self._ledger.wait_until(self._gate.nothing_runs)
-                self._gate.cancel_running(
-                    "the runtime was stopped and its deadline passed", again=True
-                )
+                reason = "the runtime was stopped and its deadline passed"
+                self._gate.cancel_queued(reason)
+                self._gate.cancel_running(reason, again=True)
                 await self._name_stubborn()
             await self._ledger.wait_until(self._gate.nothing_runs)
-        finally:
-            if self._gate.state is State.STOPPING:
-                self._gate.close(State.STOPPED)
 
     async def _name_stubborn(self) -> None:
         """Wait for handlers that were cancelled, and name those that go on all the same."""

@@ -247,7 +247,7 @@ class Model(Messages):
     def deactivate(self, scope: Scope, id: AgentId) -> Program:
         """`deactivate`: close an agent when what was submitted to it before has been handled."""
         # No agent is let go of while states are saved.
-        outcome = yield Step(self.unless_off(scope, lambda: None if self.cuts else "now"))
+        outcome = yield Step(self.unless_off(scope, lambda: None if self.is_held() else "now"))
         if outcome != "now":
             return outcome
         agent = self.agents.get(id)
@@ -315,9 +315,13 @@ class Model(Messages):
 
     def has_anything_begun(self) -> bool:
         """Whether a cut has to wait for somebody."""
-        return any(envelope not in self.queue for envelope in self.envelopes) or any(
+        return self._is_busy() or any(
             agent.maker is not None or bool(agent.visits) for agent in self.agents.values()
         )
+
+    def _is_busy(self) -> bool:
+        """Whether a message has left the queue, and is not through."""
+        return any(envelope not in self.queue for envelope in self.envelopes)
 
     def _save_all(self, scope: Scope) -> Program:
         alive = [agent for agent in self.agents.values() if agent.alive]
@@ -435,6 +439,7 @@ class Model(Messages):
 
     # [/stop]
 
+    # [close]
     @a_call
     def close_runtime(self, scope: Scope) -> Program:
         """`close`: stop if started, then close every agent that was used since the last time."""
@@ -442,8 +447,17 @@ class Model(Messages):
             outcome = yield from self._stop_and_wait(scope, math.inf)
             if not isinstance(outcome, Late):
                 return outcome
-        yield from self._close_agents()
-        return self._failures()
+        # Some handlers outlive a stop, or were begun by hand. Nothing else begins meanwhile.
+        ticket = object()
+        self.closings.append(ticket)
+        outcome = yield Step(self.unless_off(scope, lambda: None if self._is_busy() else "rests"))
+        if outcome == "rests":
+            yield from self._close_agents()
+        self.closings.remove(ticket)
+        self.cut_at = self.now
+        return self._failures() if outcome == "rests" else outcome
+
+    # [/close]
 
     # [block]
     @a_call
@@ -459,7 +473,8 @@ class Model(Messages):
         was_started = self.started
         self._stop()
         if how == "error":
-            self._press()
+            for envelope in self.envelopes:  # what runs is cancelled, and what would
+                envelope.ended = True
             self.started = was_started  # it was not stopped, it is given up
             for wish in self._wishes():
                 wish.given_up = True

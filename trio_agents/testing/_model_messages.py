@@ -69,6 +69,7 @@ class Messages(Steps):
         self.by_hand = 0  # calls of process_next that wait for a message
         self.taken_up = 0  # messages that were taken up for them, and they have not returned
         self.cuts: list[object] = []  # states that are being saved or loaded
+        self.closings: list[object] = []  # calls of close that wait for what runs
         self.cut_at = 0.0
         # The books.
         self.counts: Counter[str] = Counter()
@@ -234,6 +235,7 @@ class Messages(Steps):
         """Whether somebody wants this message to end: its sender, its token, or a stop."""
         return (
             envelope.pressed
+            or envelope.ended
             or envelope.token in self.tokens
             or (envelope.is_request and self.is_off(envelope.scope))
         )
@@ -242,7 +244,7 @@ class Messages(Steps):
         """Whether the code that has a message is to be cancelled now.
 
         On trio it is again and again, until it has ended. On asyncio it is once, and once more by a
-        stop whose deadline has passed or an error that ends the block.
+        stop whose deadline has passed.
         """
         if self.rules.loop == "trio":
             return self._called_off(envelope)
@@ -263,7 +265,7 @@ class Messages(Steps):
         self.queue.remove(envelope)
         self.turn = envelope.stream = [envelope]
         envelope.at_work = True
-        if not self.started:
+        if not self.started and not self.is_held():
             self.taken_up += 1
         if envelope.topic is not None:
             return (yield from self._fan_out(envelope))
@@ -304,10 +306,13 @@ class Messages(Steps):
     def _takes_up(self, envelope: Envelope) -> bool:
         if self.stopping or not self.has_home():
             return False
-        if not self.started and self.by_hand <= self.taken_up:
-            return False
-        # While a state is saved, what has begun goes on, with all that it waits for.
-        return not self.cuts or (envelope.is_request and envelope.scope.inside is not None)
+        if self.is_held():  # what has begun goes on, with all that it waits for
+            return envelope.is_request and envelope.scope.inside is not None
+        return self.started or self.by_hand > self.taken_up
+
+    def is_held(self) -> bool:
+        """Whether messages are held up: a state is saved or loaded, or agents are closed."""
+        return bool(self.cuts or self.closings)
 
     # [/turn]
 
@@ -708,7 +713,7 @@ class Messages(Steps):
     def _is_quiet(self, agent: Agent, number: int, seconds: float) -> str | None:
         if not agent.alive or agent.tries != number:
             return "gone"
-        if agent.line or agent.running or agent.closing or self.cuts:
+        if agent.line or agent.running or agent.closing or self.is_held():
             return None
         if not self.started or self.block == "leaving":
             return None

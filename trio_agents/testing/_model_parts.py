@@ -43,7 +43,8 @@ class Envelope:
     lost: bool = False  # it is one of a publication, and its agent type was unknown
     begun: bool = False
     outlives: bool = False  # it was at work when the runtime was stopped, and may go on
-    pressed: bool = False  # a stop's deadline has passed, or an error has ended the block
+    pressed: bool = False  # a stop's deadline has passed
+    ended: bool = False  # an error has ended the block
     told: int = 0  # how often it was cancelled, on asyncio
     asks: Envelope | None = None  # the request that its handler waits for
     result: str | None = None  # what its sender gets

@@ -228,7 +228,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         self.next_change = 15
         self._enter()
         for type, kind in zip(TYPES, kinds, strict=False):
-            self.do("register", type, self._allowed(kind))
+            self.do("register", type, kind)
         for number, (how, pattern, type) in enumerate(subscriptions):
             self._subscribe(f"s{number}", how, pattern, type)
         if is_started:
@@ -314,14 +314,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         return sorted(gate for gate in self.model.waiting_gates() if _mark_of(gate) in marks)
 
     def _cancellable(self) -> list[str]:
-        calls = sorted(name for name in self.model.calls if not name.startswith("block"))
-        # Fault: a stop that is cancelled while the block is left has the runtime run again.
-        if self.model.block == "leaving":
-            return []
-        # Fault: who waits for the end of a `deactivate` does not hear that it was cancelled.
-        if self._has_visits():
-            return [name for name in calls if not name.startswith("farewell")]
-        return calls
+        return sorted(name for name in self.model.calls if not name.startswith("block"))
 
     def _has_visits(self) -> bool:
         return any(agent.visits for agent in self.model.agents.values())
@@ -333,10 +326,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         # with the end of the block.
         if model.cuts or model.has_wishes() or self._has_visits() or self._is_closing():
             return False
-        if model.block == "leaving":
-            return False
-        # Fault: it hangs if a handler that began by hand, or before a stop, waits for a request.
-        return model.started or not model.has_anything_begun()
+        return model.block != "leaving"
 
     def _is_closing(self) -> bool:
         return any(name.startswith("close") for name in self.model.calls)
@@ -345,14 +335,9 @@ class RuntimeMachine(RuleBasedStateMachine):
         model = self.model
         agent = model.agents.get(id)
         # Race: with a stop, with a cut, and with who has the agent made.
-        # Fault: `close` hangs if it waits beside this and an error ends the block.
-        if self._is_closing() or model.cuts or model.stopping or model.block == "leaving":
+        if model.cuts or model.stopping or model.block == "leaving":
             return False
-        if agent is None:
-            return True
-        # Fault: it gets the exception of a factory that fails.
-        # Fault: after `close` it closes the agent once more.
-        return not agent.visits and (agent.used if agent.alive else agent.kind.fails == "never")
+        return agent is None or not agent.visits
 
     def _may_leave(self) -> bool:
         model = self.model
@@ -537,14 +522,7 @@ class RuntimeMachine(RuleBasedStateMachine):
     @rule(type=types, kind=kinds)
     def register(self, type: str, kind: Kind) -> None:
         """Register a type, or try to once more."""
-        self.do("register", type, self._allowed(kind))
-
-    def _allowed(self, kind: Kind) -> Kind:
-        # Fault: an agent whose last handler ends while an intervention handler has another message
-        # for it, which then drops that, is never let go of.
-        if self.model.rules.interventions and kind.idle_timeout is not None:
-            return Kind(slow=kind.slow, max_concurrency=kind.max_concurrency)
-        return kind
+        self.do("register", type, kind)
 
     @rule(
         id=st.sampled_from([f"s{n}" for n in range(9)]),
@@ -561,8 +539,6 @@ class RuntimeMachine(RuleBasedStateMachine):
             # Race: who is at the door, with publications that become several messages.
             if any(known == pattern for _, known, _ in self.model.subscriptions.values()):
                 return
-            # Fault: a publication for nobody but agents of unknown types lets nobody in.
-            type = TYPES[0]
         self.do("subscribe", id, how, pattern, type)
 
     @rule(body=bodies, topic=topics, how=st.sampled_from(["type", "prefix"]), type=types)
@@ -593,9 +569,6 @@ class RuntimeMachine(RuleBasedStateMachine):
         """Stop, or try to."""
         self.do("stop")
 
-    # Fault: what an intervention handler passes on after the stop may begin after its deadline, and
-    # is never cancelled.
-    @precondition(lambda self: not self.model.rules.interventions)
     @precondition(_is_time_for_a_change)
     @rule(patience=seconds)
     def stop_with_deadline(self, patience: float) -> None:
@@ -609,13 +582,7 @@ class RuntimeMachine(RuleBasedStateMachine):
         """Stop when idle, or try to."""
         self.do("stop_when_idle")
 
-    # Fault: while a stop waits for handlers, `close` does not, and closes agents that are busy.
-    # Fault: it hangs if it waits beside a `deactivate` and an error ends the block.
-    @precondition(lambda self: not self.model.cuts and not self.model.stopping)
-    @precondition(lambda self: self.model.started or not self.model.is_anybody_at_work())
-    @precondition(lambda self: not self.model.has_wishes())
-    # Fault: what a `process_next` that waited already takes up is not closed again.
-    @precondition(lambda self: not self.model.by_hand)
+    @precondition(lambda self: not self.model.cuts)
     @precondition(_is_time_for_a_change)
     @rule()
     def close(self) -> None:
@@ -639,9 +606,6 @@ class RuntimeMachine(RuleBasedStateMachine):
     @rule()
     def leave_by_an_error(self) -> None:
         """Leave the block by an exception."""
-        # Fault: on asyncio what was cancelled before, and waits again, is not cancelled once more.
-        if self.loop == "asyncio" and any(one.told for one in self.model.envelopes):
-            return
         self.tell_both("leave", "error")
 
     @precondition(lambda self: self.model.block == "outside")
