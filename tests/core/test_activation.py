@@ -846,6 +846,34 @@ async def test_a_cancelled_deactivate_leaves_the_agent_alive() -> None:
         running.scope.cancel()
 
 
+@pytest.mark.parametrize("turns", range(5))
+async def test_an_end_by_an_error_leaves_nothing_of_a_deactivation_of_what_was_never_made(
+    turns: int,
+) -> None:
+    """Seed 459 of the long run's random programs, made plain."""
+
+    class Waiting(DefaultInterventionHandler):
+        async def on_send(self, message: Any, *, message_context: Any, recipient: Any) -> Any:
+            await loop.sleep_forever()
+
+    sending, leaving = Outcome(), Outcome()
+    runtime = SingleThreadedAgentRuntime(intervention_handlers=[Waiting()])
+    async with loop.open_nursery() as nursery:
+        with pytest.raises(KeyError):
+            async with runtime:
+                await Actor.register(runtime, "actor", Actor)
+                runtime.start()
+                nursery.start_soon(sending.send, runtime, tell)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+                await wait_all_tasks_blocked()
+                sending.scope.cancel()
+                for _ in range(turns):
+                    await loop.checkpoint()
+                raise KeyError
+    assert not runtime._activations
+
+
 async def test_a_stop_before_its_turn_fails_deactivate_and_the_agent_stays() -> None:
     go = loop.Event()
     leaving, running = Outcome(), Outcome()

@@ -490,7 +490,6 @@ class Pipeline:
                     self.witness.closed(id)
                 activation.closed()
             self._end_farewell(farewell, error)
-            self.forget_if_unused(activation)
 
     def is_to_close(self, id: AgentId, agent: Agent) -> bool:
         """Whether whoever asks is to close an agent. Who asks later is not, until it is used."""
@@ -511,6 +510,7 @@ class Pipeline:
         farewell.stage = SETTLED
         farewell.error = error
         farewell.activation.stay(farewell)
+        self.forget_if_unused(farewell.activation)  # nothing else may have been left of it
         self.ledger.look()  # somebody may wait for the agent
         if farewell.reply is not None:
             farewell.reply.set()
