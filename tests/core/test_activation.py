@@ -1062,6 +1062,36 @@ async def test_an_agent_that_could_not_be_made_is_no_error_to_deactivate() -> No
         assert runtime.statistics().agents == 0
 
 
+async def test_deactivate_waits_for_messages_before_it_although_a_factory_has_failed() -> None:
+    # Found by the reference model.
+    pass_on = loop.Event()
+
+    class Slow(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            await pass_on.wait()
+            return message
+
+    factory = Factory(failures=1)
+    sent, leaving = Outcome(), Outcome()
+    async with (
+        loop.open_nursery() as nursery,
+        open_runtime(intervention_handlers=[Slow()]) as runtime,
+    ):
+        await runtime.register_factory("actor", factory)
+        nursery.start_soon(sent.send, runtime, tell)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(leaving.run, lambda: runtime.deactivate(A))
+        await wait_all_tasks_blocked()
+        with pytest.raises(ZeroDivisionError):
+            await runtime.get(A, lazy=False)
+        pass_on.set()
+        await wait_all_tasks_blocked()
+        assert sent.value == A
+        assert leaving.error is None
+        assert factory.made[0].closed == 1
+        assert runtime.statistics().agents == 0
+
+
 async def test_an_agent_that_sends_to_itself_while_it_is_closed_is_refused() -> None:
     class Chatty(Actor):
         async def close(self) -> None:

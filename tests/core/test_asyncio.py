@@ -551,6 +551,33 @@ async def test_a_stop_whose_deadline_has_passed_cancels_a_survivor_again(
     await task
 
 
+async def test_an_error_that_ends_the_block_leaves_to_its_cleanup_what_was_cancelled_before(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        except asyncio.CancelledError:
+            await asyncio.sleep(5)
+            log.append("cleaned up")
+            raise
+
+    token = CancellationToken()
+    runtime = await new_runtime()
+    with pytest.raises(LookupError):
+        async with runtime:
+            runtime.start()
+            task = asyncio.create_task(runtime.send_message(act, A, cancellation_token=token))
+            await asyncio.sleep(1)
+            token.cancel()
+            raise LookupError
+    assert log == ["cleaned up"]
+    with pytest.raises(MessageCancelled):
+        await task
+
+
 async def test_a_handler_s_task_that_somebody_else_cancels_disturbs_no_other_message() -> None:
     tasks: list[asyncio.Task[Any] | None] = []
 

@@ -21,7 +21,7 @@ published them waits until they are inside.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from ._envelope import (
@@ -235,15 +235,21 @@ class Activation:
 
     def drain(self) -> list[Envelope]:
         """Take out all that wait here, except what is with the intervention handlers."""
+        return self._drain(lambda envelope: envelope.held)
+
+    def drain_messages(self) -> list[Envelope]:
+        """The same, but leave the wishes to close: it is nothing to them if there is no agent."""
+        return self._drain(lambda envelope: envelope.held or isinstance(envelope, Farewell))
+
+    def _drain(self, stays: Callable[[Envelope], bool]) -> list[Envelope]:
         waiting = [envelope for envelope in self._urgent or () if envelope.stage is not SETTLED]
         self._urgent = self._farewells = None
         while (envelope := self._peek()) is not None:
             self.head = None
             waiting.append(envelope)
-        for envelope in waiting:
-            if envelope.held:
-                self.defer(envelope)
-        return [envelope for envelope in waiting if not envelope.held]
+        for envelope in filter(stays, waiting):
+            self.defer(envelope)
+        return [envelope for envelope in waiting if not stays(envelope)]
 
     def keeps_any(self) -> bool:
         """Whether anything waits here that nobody has taken back meanwhile."""

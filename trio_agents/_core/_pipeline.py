@@ -146,7 +146,7 @@ class Pipeline:
             if cancelled is None:
                 assert error is not None
                 self.supervisor.note_construction(error, activation.id)
-                for envelope in activation.drain():
+                for envelope in activation.drain_messages():
                     self.settle(envelope, FAILED, error=error)
             activation.advance()  # after a cancellation the next in line tries again
             raise
@@ -194,8 +194,7 @@ class Pipeline:
         """Give *envelope* its outcome: the only place where a message leaves the ledger."""
         activation = envelope.activation
         if type(envelope) is Farewell:
-            # Whoever wants no agent has what he wants if it could not be made.
-            self._end_farewell(envelope, error if outcome is UNDELIVERABLE else None)
+            self._end_farewell(envelope, error)
             assert activation is not None
             self._note_idle(activation)
             return

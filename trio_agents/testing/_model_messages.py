@@ -459,10 +459,12 @@ class Messages(Steps):
             return False
         if agent.line[0] is not envelope and not self._comes_back(envelope, agent):
             return False
-        # Those that wait for this message do not stand in its way.
-        askers = list(self.askers(envelope))
         limit = agent.kind.max_concurrency
-        return limit is None or sum(other not in askers for other in agent.running) < limit
+        return limit is None or len(agent.running) < limit or self._is_inside(envelope, agent)
+
+    def _is_inside(self, envelope: Envelope, agent: Agent) -> bool:
+        """Whether a handler of this agent waits for it. It runs in that one's place."""
+        return any(asker in agent.running for asker in self.askers(envelope))
 
     def _comes_back(self, envelope: Envelope, agent: Agent) -> bool:
         """Whether somebody in this agent, or in line for it, waits for this very message."""
@@ -501,8 +503,8 @@ class Messages(Steps):
         ):
             return True
         limit = agent.kind.max_concurrency
-        others = stuck & set(agent.running) - set(self.askers(envelope))
-        return limit is not None and len(others) >= limit
+        is_full = limit is not None and len(stuck & set(agent.running)) >= limit
+        return is_full and not self._is_inside(envelope, agent)
 
     # [/circle]
 

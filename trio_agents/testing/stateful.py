@@ -535,10 +535,10 @@ class RuntimeMachine(RuleBasedStateMachine):
         self._subscribe(id, how, pattern, type)
 
     def _subscribe(self, id: str, how: str, pattern: str, type: str) -> None:
-        if self.model.rules.max_pending is not None:
-            # Race: who is at the door, with publications that become several messages.
-            if any(known == pattern for _, known, _ in self.model.subscriptions.values()):
-                return
+        # Race: who is at the door, with publications that become several messages.
+        known = {known for _, known, _ in self.model.subscriptions.values()}
+        if self.model.rules.max_pending is not None and pattern in known:
+            return
         self.do("subscribe", id, how, pattern, type)
 
     @rule(body=bodies, topic=topics, how=st.sampled_from(["type", "prefix"]), type=types)
