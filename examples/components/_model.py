@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 import trio
 from _server import FINDERS, CannotRun, Reply, find_server, serve
@@ -151,8 +151,8 @@ def _with_server(
 def _with_hosted(program: Program, name: str) -> Callable[[], Awaitable[None]]:
     provider = next((it for it in PROVIDERS if name.startswith(it.names)), None)
     if provider is None:
-        known = ", ".join(f"{prefix}..." for it in PROVIDERS for prefix in it.names)
-        raise CannotRun(f"Whose model is {name!r}? Names that are known begin so: {known}.")
+        known = ", ".join(prefix for it in PROVIDERS for prefix in it.names)
+        raise CannotRun(f"Whose model is {name!r}? Names that are known begin with {known}.")
     if provider.key is not None and not os.environ.get(provider.key):
         raise CannotRun(
             f"Asking {name} takes a key: put it into the environment as {provider.key}."
@@ -199,5 +199,8 @@ def _source(error: Exception) -> str | None:
 def _each(group: ExceptionGroup[Exception]) -> list[Exception]:
     leaves: list[Exception] = []
     for error in group.exceptions:
-        leaves += _each(error) if isinstance(error, ExceptionGroup) else [error]
+        if isinstance(error, ExceptionGroup):
+            leaves += _each(cast("ExceptionGroup[Exception]", error))
+        else:
+            leaves.append(error)
     return leaves
