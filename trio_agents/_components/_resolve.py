@@ -60,8 +60,8 @@ def resolve(provider: str, policy: ComponentPolicy, asked: type) -> type[Any]:
         return _from_namespaces(name, policy)
     if name in NOT_HERE:
         raise ComponentNotAllowed(
-            f"provider {provider!r} is AutoGen's, and not among the library's: {NOT_HERE[name]}. If "
-            f"the application has one of its own by that name, load with "
+            f"provider {provider!r} is AutoGen's, and there is none here: {NOT_HERE[name]}. If the "
+            f"application has one of its own by that name, load with "
             f"policy=ComponentPolicy(classes=[...])"
         )
     raise ComponentNotAllowed(
