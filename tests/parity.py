@@ -146,7 +146,7 @@ def mentions_in(file: str, source: str) -> list[Mention]:
 
 def all_mentions() -> list[Mention]:
     """Find the row ids in all tests and examples."""
-    paths = [*sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "examples").glob("*.py"))]
+    paths = [*sorted((ROOT / "tests").rglob("*.py")), *sorted((ROOT / "examples").rglob("*.py"))]
     return [
         mention
         for path in paths

@@ -1,4 +1,4 @@
-# docs/guides/images.md: a picture from the web. The web is a server in this program.
+# docs/guides/images.md: a picture from the web (IMG-09). The web is a server in this program.
 
 import io
 import threading

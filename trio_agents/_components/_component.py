@@ -30,7 +30,7 @@ from pydantic import BaseModel
 from .._sansio._errors import ComponentError
 from .._sansio._facade import claim_names
 from ._component_model import SPECIFICATION_VERSION, ComponentModel, ComponentType
-from ._config_data import describe, dump_config, read_config
+from ._config_data import describe, dump_config, read_config, refusal
 from ._policy import ComponentPolicy, current_component_policy, use_component_policy
 from ._providers import provider_of
 from ._resolve import resolve
@@ -184,7 +184,11 @@ class ComponentLoader:
             ComponentNotAllowed: the policy does not allow the provider, or what its configuration
                 carries. Nothing was imported.
             ComponentError: the description is none, the configuration does not fit the provider's
-                schema or version, or the component is not of the wanted kind.
+                schema or version or is not taken by its class, or the component is not of the
+                wanted kind.
+            ImportError: a library that the component needs is not installed; the error names the
+                extra.
+            OSError: the machine did not let the component's class make one.
         """
         wanted: Any = cls if expected is None else get_origin(expected) or expected
         description = describe(model)
@@ -250,12 +254,16 @@ def _make(found: type[Any], description: ComponentModel) -> object:
         raise ComponentError(
             f"{provider}: its configuration is of version {version}, and the class of {current}"
         )
+    schema = found.component_config_schema
     try:
         if version is not None and version < current:
             return found._from_config_past_version(description.config, version)
-        return found._from_config(read_config(found.component_config_schema, description))
-    except NotImplementedError as error:
-        raise ComponentError(f"{provider}: {error}") from error
+        return found._from_config(read_config(schema, description))
+    except (ComponentError, ImportError, OSError):
+        raise  # what is to be installed, and what is wrong with the machine, the data cannot help
+    except Exception as error:  # whatever a class or the library behind it makes of bad values
+        refused = refusal(schema, description, error)
+    raise refused  # out here: its context would be the error, which may quote secrets
 
 
 class ComponentSchemaType(Generic[ConfigT]):

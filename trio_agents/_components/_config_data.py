@@ -16,11 +16,12 @@ from .._sansio._json import is_a
 from ._component_model import ComponentModel
 from ._secrets import without_masks, without_secrets
 
-__all__ = ["describe", "dump_config", "read_config"]
+__all__ = ["describe", "dump_config", "read_config", "refusal"]
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 _REASONS_SHOWN: Final = 8
+_LONGEST_REASON: Final = 400
 
 
 def dump_config(value: BaseModel) -> dict[str, Any]:
@@ -81,12 +82,33 @@ def read_config(schema: type[ConfigT], description: ComponentModel) -> ConfigT:
     raise ComponentError(f"{description.provider}: its configuration is not valid: {problem}")
 
 
+def refusal(
+    schema: type[BaseModel], description: ComponentModel, error: Exception
+) -> ComponentError:
+    """Return what to raise where a class did not take a configuration that its schema has taken.
+
+    *error* is its cause, unless that quotes a secret.
+    """
+    text = str(error)
+    masked = without_secrets(text, schema, description.config)
+    is_telling = masked == text and not isinstance(error, ValidationError)  # that one has inputs
+    if isinstance(error, ValidationError):
+        reason = _reasons(error, lambda each: without_secrets(each, schema, description.config))
+    elif isinstance(error, RecursionError):
+        reason = "nested too deep"
+    else:
+        reason = masked[:_LONGEST_REASON] or type(error).__name__
+    refused = ComponentError(f"{description.provider}: it cannot be made: {reason}")
+    refused.__cause__ = error if is_telling else None
+    return refused
+
+
 def _reasons(error: ValidationError, masked: Callable[[str], str]) -> str:
     """Say what is wrong, and where."""
     reasons = error.errors(include_url=False, include_context=False, include_input=False)
     shown = [
         f"{'.'.join(str(part)[:40] for part in reason['loc']) or 'it'}: "
-        f"{masked(reason['msg'])[:400]}"
+        f"{masked(reason['msg'])[:_LONGEST_REASON]}"
         for reason in reasons[:_REASONS_SHOWN]
     ]
     if len(reasons) > len(shown):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALIASES", "OWN_PROVIDERS", "provider_of"]
+__all__ = ["ALIASES", "NOT_HERE", "OWN_PROVIDERS", "provider_of"]
 
 # A provider's module is where users import it from: importing it imports no SDK.
 OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
@@ -65,6 +65,53 @@ def _aliases() -> dict[str, str]:
 
 
 ALIASES: Final[dict[str, str]] = _aliases()
+
+
+_AGENTCHAT: Final = (
+    "load it with AutoGen, and run it on the AutoGenRuntime of trio_agents.interop.autogen"
+)
+_GRAPHRAG: Final = "use a FunctionTool around a function that calls graphrag's own query API"
+_MEMORY: Final = "derive a Memory of your own around its client: add, query and update_context"
+
+#: Components of AutoGen's that are not here, and what to use instead.
+NOT_HERE: Final[dict[str, str]] = {
+    "autogen_ext.models.azure.AzureAIChatCompletionClient": (
+        "use OpenAIChatCompletionClient with base_url: GitHub Models and Azure AI have an endpoint "
+        "that speaks OpenAI's API"
+    ),
+    "autogen_ext.models.semantic_kernel.SKChatCompletionAdapter": (
+        "use the client of the provider that the kernel's connector is for"
+    ),
+    "autogen_ext.models.llama_cpp.LlamaCppChatCompletionClient": (
+        "use OpenAIChatCompletionClient with the base_url of llama.cpp's own server, or Ollama's "
+        "client"
+    ),
+    "autogen_ext.models.anthropic.AnthropicBedrockChatCompletionClient": (
+        "use AnthropicChatCompletionClient with the base_url of a gateway to Bedrock that speaks "
+        "Anthropic's API"
+    ),
+    "autogen_ext.tools.graphrag.LocalSearchTool": _GRAPHRAG,
+    "autogen_ext.tools.graphrag.GlobalSearchTool": _GRAPHRAG,
+    "autogen_ext.tools.azure.AzureAISearchTool": (
+        "use a FunctionTool around a function that calls the search service's SDK"
+    ),
+    "autogen_ext.tools.langchain.LangChainToolAdapter": (
+        "make the LangChainToolAdapter in the program: LangChain's tools are code, not data"
+    ),
+    "autogen_ext.code_executors.docker_jupyter.DockerJupyterCodeExecutor": (
+        "use JupyterCodeExecutor with a sandbox, or DockerCommandLineCodeExecutor"
+    ),
+    "autogen_ext.code_executors.azure.ACADynamicSessionsCodeExecutor": (
+        "use DockerCommandLineCodeExecutor, or derive a CodeExecutor around the service's API"
+    ),
+    "autogen_ext.memory.chromadb.ChromaDBVectorMemory": _MEMORY,
+    "autogen_ext.memory.redis_memory.RedisMemory": _MEMORY,
+    "autogen_ext.memory.mem0.Mem0Memory": _MEMORY,
+    "autogen_ext.agents.file_surfer.FileSurfer": _AGENTCHAT,
+    "autogen_ext.agents.magentic_one.MagenticOneCoderAgent": _AGENTCHAT,
+    "autogen_ext.agents.openai.OpenAIAgent": _AGENTCHAT,
+    "autogen_ext.agents.web_surfer.MultimodalWebSurfer": _AGENTCHAT,
+}
 
 
 def provider_of(cls: type) -> str:

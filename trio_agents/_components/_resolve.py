@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .._sansio._errors import ComponentError, ComponentNotAllowed
 from ._policy import ComponentPolicy
-from ._providers import ALIASES, OWN_PROVIDERS, provider_of
+from ._providers import ALIASES, NOT_HERE, OWN_PROVIDERS, provider_of
 
 __all__ = ["ENTRY_POINTS", "resolve"]
 
@@ -58,6 +58,12 @@ def resolve(provider: str, policy: ComponentPolicy, asked: type) -> type[Any]:
         return _load(name, announced)
     if policy.has_namespace_of(module):
         return _from_namespaces(name, policy)
+    if name in NOT_HERE:
+        raise ComponentNotAllowed(
+            f"provider {provider!r} is AutoGen's, and there is none here: {NOT_HERE[name]}. If the "
+            f"application has one of its own by that name, load with "
+            f"policy=ComponentPolicy(classes=[...])"
+        )
     raise ComponentNotAllowed(
         f"provider {provider!r} may not be loaded: it is none of the library's, no installed "
         f"package announces it, and the application does not allow it. If it can be trusted, load "

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Union
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic.errors import PydanticUserError
+from pydantic_core import SchemaError
 
 from ._parameters import is_list, is_object
 from ._signature import field_names
@@ -31,6 +33,9 @@ _BOUNDS: Final = {
     "minItems": "min_length",
     "maxItems": "max_length",
 }
+# A few definitions that name each other twice stand for more types than there is memory.
+_MOST_TYPES: Final = 1_000
+_BROKEN: Final = (AttributeError, PydanticUserError, RecursionError, SchemaError, TypeError)
 _PLAIN: Final[dict[str, Any]] = {
     "string": str,
     "integer": int,
@@ -51,14 +56,17 @@ def model_of_schema(name: str, schema: Mapping[str, Any], *, title: str) -> type
         title: what its errors call it.
 
     Raises:
-        ValueError: *schema* is not that of an object.
+        ValueError: *schema* is not that of an object, or no schema.
     """
     if schema.get("type", "object") != "object":
         raise ValueError(
             f"the arguments of a tool are a JSON object, and the schema is of {schema['type']!r}"
         )
-    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
-    return _Models(definitions).model(name, schema, title, is_open=False)
+    try:
+        definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+        return _Models(definitions).model(name, schema, title, is_open=False)
+    except _BROKEN as error:
+        raise ValueError(f"the schema of {title} is no JSON schema: {error!s:.200}") from error
 
 
 class _Models:
@@ -67,6 +75,7 @@ class _Models:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
         self._around: list[str] = []
+        self._left = _MOST_TYPES
 
     def model(
         self, name: str, schema: Mapping[str, Any], title: str, *, is_open: bool
@@ -89,7 +98,8 @@ class _Models:
         return create_model(name, __config__=config, __module__=__name__, **fields)
 
     def _type(self, schema: Any, name: str) -> Any:
-        if not is_object(schema):
+        self._left -= 1
+        if not is_object(schema) or self._left < 0:
             return Any  # true and false are schemas too
         reference = schema.get("$ref")
         if isinstance(reference, str):

@@ -252,8 +252,20 @@ def test_on_disk_what_is_damaged_is_not_there(tmp_path: Path) -> None:
 
 def test_on_disk_a_database_that_is_none_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache.db").write_bytes(b"this is no database, and long enough to tell" * 50)
+    store = CacheStore.load_component({"provider": DISK, "config": {"directory": str(tmp_path)}})
     with pytest.raises(sqlite3.DatabaseError):
-        ComponentLoader.load_component({"provider": DISK, "config": {"directory": str(tmp_path)}})
+        store.get("x")
+
+
+def test_on_disk_nothing_is_made_before_the_first_use(tmp_path: Path) -> None:
+    directory = tmp_path / "deep" / "cache"
+    store = CacheStore.load_component({"provider": DISK, "config": {"directory": str(directory)}})
+    assert store.dump_component().config == {"directory": str(directory)}
+    assert not directory.parent.exists()
+    store.set("x", 1)
+    assert directory.exists()
+    assert isinstance(store, DiskCacheStore)
+    store.close()
 
 
 DISK = "trio_agents.ext.cache_store.diskcache.DiskCacheStore"

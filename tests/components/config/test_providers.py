@@ -12,10 +12,16 @@ from typing import Any
 import pytest
 
 import trio_agents
-from trio_agents import ComponentBase, is_component_class
+from trio_agents import ComponentBase, ComponentLoader, is_component_class
 from trio_agents._components._policy import ComponentPolicy
-from trio_agents._components._providers import ALIASES, OWN_PROVIDERS, provider_of
+from trio_agents._components._providers import (
+    ALIASES,
+    NOT_HERE,
+    OWN_PROVIDERS,
+    provider_of,
+)
 from trio_agents._components._resolve import resolve
+from trio_agents.exceptions import ComponentNotAllowed
 
 # Base classes that carry a configuration for those that users derive from them.
 NO_ROWS: frozenset[str] = frozenset()
@@ -121,3 +127,38 @@ def test_autogens_configurations_fit_our_schema(provider: str) -> None:
     assert theirs.keys() <= ours.keys()
     required = {name for name, field in ours.items() if field.is_required()}
     assert required <= {name for name, field in theirs.items() if field.is_required()}
+
+
+# MC-20
+def test_the_client_for_azure_ai_is_refused_and_the_one_to_use_is_named() -> None:
+    provider = "autogen_ext.models.azure.AzureAIChatCompletionClient"
+    with pytest.raises(ComponentNotAllowed, match="OpenAIChatCompletionClient with base_url"):
+        ComponentLoader.load_component({"provider": provider, "config": {"model": "x"}})
+
+
+# MC-23
+def test_the_adapter_for_semantic_kernel_is_refused_and_the_way_is_named() -> None:
+    provider = "autogen_ext.models.semantic_kernel.SKChatCompletionAdapter"
+    with pytest.raises(ComponentNotAllowed, match="client of the provider"):
+        ComponentLoader.load_component({"provider": provider, "config": {}})
+
+
+# TL-29
+@pytest.mark.parametrize("name", ["LocalSearchTool", "GlobalSearchTool"])
+def test_the_tools_of_graphrag_are_refused_and_a_function_is_named(name: str) -> None:
+    with pytest.raises(ComponentNotAllowed, match="FunctionTool around a function"):
+        ComponentLoader.load_component(
+            {"provider": f"autogen_ext.tools.graphrag.{name}", "config": {}}
+        )
+
+
+def test_what_is_not_here_is_autogens_and_may_be_the_applications_own() -> None:
+    assert not NOT_HERE.keys() & (OWN_PROVIDERS | ALIASES.keys())
+    assert {provider.partition(".")[0] for provider in NOT_HERE} == {"autogen_ext"}
+
+    class Ours(trio_agents.InMemoryStore[Any]):
+        component_provider_override = "autogen_ext.memory.mem0.Mem0Memory"
+
+    description = {"provider": Ours.component_provider_override, "config": {}}
+    policy = ComponentPolicy(classes=[Ours])
+    assert isinstance(ComponentLoader.load_component(description, policy=policy), Ours)

@@ -104,3 +104,31 @@ def test_an_argument_may_have_any_name(names: list[str]) -> None:
     values = {name: number for number, name in enumerate(names)}
     checked = model.model_validate(values)
     assert checked.model_dump(by_alias=True) == values
+
+
+def test_definitions_that_multiply_are_followed_for_a_while_and_then_let_through() -> None:
+    part = {f"x{half}": {"$ref": "#/$defs/d0"} for half in range(2)}
+    definitions = {
+        f"d{level}": {
+            "type": "object",
+            "properties": {name: {"$ref": f"#/$defs/d{level + 1}"} for name in part},
+        }
+        for level in range(100)
+    }
+    model = model_of_schema("m", {"properties": part, "$defs": definitions}, title="x")
+    assert model.model_validate({"x0": {}})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": []},
+        {"properties": {"x": {"type": "string"}}, "required": 3},
+        {"properties": {"x": {"type": "string", "minLength": -1}}},
+        {"properties": {"x": {"type": ["string", {}]}}},
+        {"$defs": 3},
+    ],
+)
+def test_what_is_no_schema_is_a_value_error_that_names_the_tool(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="arguments of f"):
+        model_of_schema("f", schema, title="arguments of f")

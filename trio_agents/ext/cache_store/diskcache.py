@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
+import attrs
 from pydantic import BaseModel
 
 from ..._components._cache_store import CacheStore
@@ -26,6 +28,14 @@ class _Cache(Protocol):
     def timeout(self) -> float: ...
 
 
+@attrs.frozen
+class _Place:
+    """What a configuration says of a cache. It is made by opening it, which loading does not."""
+
+    directory: str
+    timeout: float = 60  # diskcache's
+
+
 class DiskCacheStoreConfig(BaseModel):
     """The configuration of a `DiskCacheStore`.
 
@@ -44,8 +54,8 @@ class DiskCacheStore(CacheStore[T], Component[DiskCacheStoreConfig]):
     ```
 
     diskcache would pickle what it does not know, and unpickle whatever it finds. The store opens
-    the directory of *cache_instance* itself, for text alone; the settings of the cache, such as its
-    size limit, are kept in the directory and hold. Values are JSON: see
+    the directory of *cache_instance* itself, for text alone, when it is first asked; the settings
+    of the cache, such as its size limit, are kept in the directory and hold. Values are JSON: see
     `trio_agents.ext.cache_store`.
 
     Args:
@@ -59,9 +69,19 @@ class DiskCacheStore(CacheStore[T], Component[DiskCacheStoreConfig]):
     )
 
     def __init__(self, cache_instance: _Cache) -> None:
-        self._cache: Any = _diskcache("core").Cache(
-            cache_instance.directory, timeout=cache_instance.timeout, disk=_text_disk()
-        )
+        _diskcache("core")  # it is there
+        self._place = _Place(cache_instance.directory, cache_instance.timeout)
+        self._opening = threading.Lock()
+        self._opened: Any = None
+
+    @property
+    def _cache(self) -> Any:
+        with self._opening:
+            if self._opened is None:
+                self._opened = _diskcache("core").Cache(
+                    self._place.directory, timeout=self._place.timeout, disk=_text_disk()
+                )
+            return self._opened
 
     def get(self, key: str, default: T | None = None) -> T | None:
         """Return the value that was last set for *key*, or *default* if there is none.
@@ -87,15 +107,16 @@ class DiskCacheStore(CacheStore[T], Component[DiskCacheStoreConfig]):
 
     def close(self) -> None:
         """Close the files. A store that is asked again opens them again."""
-        self._cache.close()
+        with self._opening:
+            if self._opened is not None:
+                self._opened.close()
 
     def _to_config(self) -> DiskCacheStoreConfig:
-        return DiskCacheStoreConfig(directory=self._cache.directory)
+        return DiskCacheStoreConfig(directory=self._place.directory)
 
     @classmethod
     def _from_config(cls, config: DiskCacheStoreConfig) -> Self:
-        with _diskcache("core").Cache(config.directory) as cache:
-            return cls(cache)
+        return cls(_Place(config.directory))
 
 
 def _text_disk() -> Any:

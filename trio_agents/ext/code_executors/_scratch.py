@@ -13,24 +13,24 @@ __all__ = ["Scratch"]
 
 @final
 class Scratch:
-    """A directory for files. A given one stays; a temporary one lasts until `remove`.
+    """A directory for files, made when it is needed. A given one stays, a temporary one does not.
 
-    It lasts until the executor is gone, at the latest. Executors may be used without being started
-    and stopped, so unlike `tempfile.TemporaryDirectory` it does not warn then.
+    An executor may come out of a description, and loading that must not make directories. A
+    temporary one lasts until `remove`, or until the executor is gone. Executors may be used without
+    being started and stopped, so unlike `tempfile.TemporaryDirectory` it does not warn then.
     """
 
     def __init__(self, given: Path | str | None) -> None:
-        """Make the directory that is *given*, if it is not there."""
+        """Take the directory *given*; None for a temporary one."""
         self.given = None if given is None else Path(given)
-        if self.given is not None:
-            self.given.mkdir(parents=True, exist_ok=True)
         self._temporary: str | None = None
         self._remover: weakref.finalize[[str], Scratch] | None = None
 
     @property
     def path(self) -> Path:
-        """Where it is. A temporary one is made when this is asked."""
+        """Where it is. It is made when this is asked."""
         if self.given is not None:
+            self.given.mkdir(parents=True, exist_ok=True)
             return self.given
         if self._temporary is None:
             self._temporary = tempfile.mkdtemp(prefix="trio_agents_")
