@@ -294,10 +294,15 @@ class Messages(Steps):
 
     # [turn]
     def _turn_has_come(self, envelope: Envelope) -> str | None:
-        if not all(map(self._is_past, self.turn)):
+        if not all(map(self._is_past, self.turn)) or any(map(self._may_go_on, self.envelopes)):
             return None
         first = next(filter(self._takes_up, self.queue), None)
         return "turn" if first is envelope else None
+
+    def _may_go_on(self, envelope: Envelope) -> bool:
+        """Whether it had to wait for its agent, and need not any more: it goes before the queue."""
+        waits = envelope.held and not envelope.at_work and envelope.result is None
+        return waits and self._has_place(envelope, self.agent(envelope.to))
 
     def _is_past(self, envelope: Envelope) -> bool:
         """Whether those behind may come: it has begun, or has to wait, or never will begin."""
