@@ -7,9 +7,9 @@ from typing import ClassVar, Protocol, Self
 from pydantic import BaseModel
 
 from ..._components._component import Component, ComponentBase
+from ..._components._extras import import_extra
 from ..._sansio._errors import ComponentError
 from ..._sansio._facade import claim_names
-from ..models._sdk import import_sdk
 
 __all__ = ["AzureTokenProvider", "TokenProviderConfig"]
 
@@ -86,7 +86,7 @@ class AzureTokenProvider(ComponentBase[TokenProviderConfig], Component[TokenProv
     def _from_config(cls, config: TokenProviderConfig) -> Self:
         if config.provider_kind != _DEFAULT:
             raise ComponentError(f"provider_kind must be {_DEFAULT}, not {config.provider_kind!r}")
-        identity = import_sdk("azure.identity", "azure")
+        identity = import_extra("azure.identity", "azure", purpose="AzureTokenProvider")
         return cls(identity.DefaultAzureCredential(), *config.scopes)
 
 

@@ -7,7 +7,6 @@ which cannot. The requests are the same in all versions of the API since 1.41 (D
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import struct
@@ -16,6 +15,8 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
+
+from ..._components._extras import import_extra
 
 if TYPE_CHECKING:
     import httpx2
@@ -66,7 +67,7 @@ class EngineAddress:
 
     def client(self) -> httpx2.AsyncClient:
         """Return a client for it."""
-        _need_httpx2()
+        import_extra("httpx2", "docker", purpose="DockerCommandLineCodeExecutor")
         import httpx2
 
         transport = httpx2.AsyncHTTPTransport(uds=self._socket)
@@ -79,15 +80,6 @@ class EngineAddress:
         transport = httpx2.HTTPTransport(uds=self._socket)
         with httpx2.Client(transport=transport, base_url=self._base, timeout=30) as client:
             client.request(method, path)
-
-
-def _need_httpx2() -> None:
-    try:
-        importlib.import_module("httpx2")
-    except ImportError as error:
-        raise ImportError(
-            "DockerCommandLineCodeExecutor needs httpx2: pip install 'trio-agents[docker]'"
-        ) from error
 
 
 @final

@@ -11,7 +11,6 @@ can to a port, and a kernel in a sandbox needs no network.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import secrets
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import anyio
 import anyio.lowlevel
 
+from ..._components._extras import import_extra
 from ._child import Child
 from ._host import Host
 
@@ -47,13 +47,8 @@ def need_jupyter() -> None:
     Raises:
         ImportError: it is not.
     """
-    try:
-        importlib.import_module("jupyter_client")
-        importlib.import_module("zmq")
-    except ImportError as error:
-        raise ImportError(
-            "JupyterCodeExecutor needs jupyter_client: pip install 'trio-agents[jupyter]'"
-        ) from error
+    for module in ("zmq", "jupyter_client"):
+        import_extra(module, "jupyter", purpose="JupyterCodeExecutor")
 
 
 @final

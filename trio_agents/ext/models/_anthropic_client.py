@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Self, Unpack, cast
 from pydantic import BaseModel
 
 from ..._components._component import Component
+from ..._components._extras import import_extra
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
 from ...tools._schema import ToolSchema
@@ -28,7 +29,7 @@ from ._anthropic_models import MODELS
 from ._anthropic_thoughts import Thoughts
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
-from ._sdk import accepted_arguments, check_arguments, import_sdk
+from ._sdk import accepted_arguments, check_arguments
 
 __all__ = ["AnthropicChatCompletionClient"]
 
@@ -86,7 +87,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
             "default_headers": plain_headers(config.default_headers),
             "http_client": objects.get("http_client"),
         }
-        self._sdk = import_sdk("anthropic", "anthropic").AsyncAnthropic(
+        self._sdk = import_extra("anthropic", "anthropic", purpose="its client").AsyncAnthropic(
             **{name: value for name, value in connection.items() if value is not None}
         )
         super().__init__(
@@ -188,7 +189,9 @@ def response_format(json_output: bool | type[BaseModel]) -> dict[str, Any]:
     """Return a description of the wanted output; the schema is one that the API takes."""
     if not isinstance(json_output, type):
         return {"type": "json_object"}
-    schema = import_sdk("anthropic", "anthropic").transform_schema(json_output)
+    schema = import_extra("anthropic", "anthropic", purpose="its client").transform_schema(
+        json_output
+    )
     return {
         "type": "json_schema",
         "json_schema": {"name": json_output.__name__, "schema": schema},

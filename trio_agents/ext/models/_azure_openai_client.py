@@ -14,6 +14,7 @@ import anyio.to_thread
 from pydantic import BaseModel
 
 from ..._components._component import Component, ComponentLoader, is_component_instance
+from ..._components._extras import import_extra
 from ..._sansio._errors import ComponentError
 from ._config import as_options, taken_apart
 from ._openai_client import (
@@ -27,7 +28,6 @@ from ._openai_config import (
     AzureOpenAIClientConfigurationConfigModel,
     TokenProvider,
 )
-from ._sdk import import_sdk
 
 __all__ = ["AzureOpenAIChatCompletionClient"]
 
@@ -81,7 +81,7 @@ class AzureOpenAIChatCompletionClient(
             response_format,
         )
         self._token_provider = provider
-        sdk = import_sdk("openai", "openai").AsyncAzureOpenAI(
+        sdk = import_extra("openai", "openai", purpose="its client").AsyncAzureOpenAI(
             azure_endpoint=config.azure_endpoint,
             azure_deployment=config.azure_deployment,
             api_version=config.api_version,

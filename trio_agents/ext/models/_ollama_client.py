@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, Self, Unpack, cast
 from pydantic import BaseModel
 
 from ..._components._component import Component
+from ..._components._extras import import_extra
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
 from ...tools._schema import ToolSchema
@@ -16,7 +17,7 @@ from ._config import as_options, given, plain_headers, taken_apart
 from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClientConfiguration
 from ._ollama_messages import Assembly, to_messages, to_tools
 from ._ollama_models import MODELS, untagged
-from ._sdk import accepted_arguments, check_arguments, import_sdk
+from ._sdk import accepted_arguments, check_arguments
 
 __all__ = ["OllamaChatCompletionClient"]
 
@@ -65,7 +66,10 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             _OBJECTS,
             _schema,
         )
-        ollama, httpx = import_sdk("ollama", "ollama"), import_sdk("httpx", "ollama")
+        ollama, httpx = (
+            import_extra("ollama", "ollama", purpose="its client"),
+            import_extra("httpx", "ollama", purpose="the client of Ollama"),
+        )
         self._sdk = ollama.AsyncClient(
             host=config.host,
             follow_redirects=config.follow_redirects,

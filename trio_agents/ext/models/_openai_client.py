@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack, cast
 from pydantic import BaseModel
 
 from ..._components._component import Component
+from ..._components._extras import import_extra
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
@@ -28,7 +29,7 @@ from ._openai_config import (
 )
 from ._openai_messages import to_messages, to_tool_choice, to_tools
 from ._openai_models import MODELS, home_of
-from ._sdk import accepted_arguments, check_arguments, import_sdk
+from ._sdk import accepted_arguments, check_arguments
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -205,7 +206,7 @@ class OpenAIChatCompletionClient(
         key: str | None = config.api_key.get_secret_value() if config.api_key else None
         if home is not None:
             key = key or os.environ.get(home.key_variable)
-        sdk = import_sdk("openai", "openai").AsyncOpenAI(
+        sdk = import_extra("openai", "openai", purpose="its client").AsyncOpenAI(
             api_key=key,
             base_url=config.base_url or (home.base_url if home else None),
             organization=config.organization,
@@ -239,7 +240,7 @@ def response_format(json_output: bool | type[BaseModel]) -> dict[str, Any]:
     """Return what the API is told of the wanted output. The schema is the SDK's own strict one."""
     if not isinstance(json_output, type):
         return {"type": "json_object"}
-    openai = import_sdk("openai", "openai")
+    openai = import_extra("openai", "openai", purpose="its client")
     schema = openai.pydantic_function_tool(json_output)["function"]["parameters"]
     return {
         "type": "json_schema",

@@ -1,32 +1,12 @@
-"""Loading a provider's SDK when a client is made, and the words on what it raises.
-
-Importing an SDK takes a second or two. A program that only names a client, in an annotation or a
-table of components, must not pay for it; so no module of ours imports one.
-"""
+"""What an SDK's methods take, and the words on what they raise."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-__all__ = ["accepted_arguments", "check_arguments", "import_sdk", "noted"]
-
-
-def import_sdk(name: str, extra: str) -> Any:
-    """Import the package *name*.
-
-    Raises:
-        ImportError: it is not installed; the error names the extra that brings it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise ImportError(
-            f"this needs the package {name}: pip install 'trio-agents[{extra}]'", name=name
-        ) from error
+__all__ = ["accepted_arguments", "check_arguments", "noted"]
 
 
 def accepted_arguments(method: Callable[..., object], ours: Iterable[str]) -> frozenset[str]:

@@ -19,6 +19,7 @@ import anyio
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ..._components._component import Component
+from ..._components._extras import import_extra
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._events import describe_exception
 from ...tools._base_tool import BaseTool
@@ -236,7 +237,7 @@ class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
             ConnectionError: the server could not be reached, or has broken off.
             ImportError: httpx2 is not installed.
         """
-        httpx = _httpx2()
+        httpx = import_extra("httpx2", "http", purpose="HttpTool")
         config = self._config
         values = self._values(args)
         request: dict[str, Any] = {"url": self._url(values)}
@@ -363,13 +364,3 @@ def _query(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         for item in (value if is_list(value) else [value])
         if item is not None
     ]
-
-
-def _httpx2() -> Any:
-    try:
-        import httpx2
-    except ImportError as error:
-        raise ImportError(
-            "HttpTool needs httpx2: pip install 'trio-agents[http]'", name=error.name
-        ) from error
-    return httpx2

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio.to_thread
 from pydantic import BaseModel
 
+from ..._components._extras import import_extra
 from ..._sansio._cancellation import CancellationToken
 from ...tools._base_tool import BaseTool
 from ...tools._parameters import is_object
@@ -78,14 +79,7 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
 
 
 def _langchain_tools() -> Any:
-    try:
-        import langchain_core.tools
-    except ImportError as error:
-        raise ImportError(
-            "LangChainToolAdapter needs langchain-core: pip install 'trio-agents[langchain]'",
-            name=error.name,
-        ) from error
-    return langchain_core.tools
+    return import_extra("langchain_core.tools", "langchain", purpose="LangChainToolAdapter")
 
 
 def _is_async(tool: Any) -> bool:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import anyio
 
+from ..._components._extras import import_extra
 from ..._loops._detached import start_detached
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
@@ -464,10 +465,8 @@ def _at(ask: Callable[[mcp.Client, str | None], T], cursor: str | None, client: 
 
 
 def _need_sdk() -> None:
-    try:
-        from mcp import Client as Client
-    except ImportError as error:
+    if not hasattr(import_extra("mcp", "mcp", purpose="MCP servers"), "Client"):
         raise ImportError(
             "MCP servers need version 2.3 or later of the MCP SDK: pip install 'trio-agents[mcp]'",
-            name=error.name,
-        ) from error
+            name="mcp",
+        )
