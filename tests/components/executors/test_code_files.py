@@ -49,6 +49,7 @@ async def test_a_block_outside_of_the_directory_fails_and_does_not_run(
 ) -> None:
     work_dir = tmp_path / "work"
     executor = LocalCommandLineCodeExecutor(work_dir=work_dir, sandbox=None)
+    work_dir.mkdir()
     (work_dir / "link").symlink_to(tmp_path)
     code, output = await outcome(executor, python(f"# filename: {name}\nprint('ran')"))
     assert code == 1

@@ -103,7 +103,7 @@ def test_a_dump_is_the_state_of_a_memory(pieces: list[MemoryContent]) -> None:
 def test_base64_that_is_none_is_refused() -> None:
     with pytest.raises(ValidationError, match="no base64"):
         MemoryContent(content={"base64": "!"}, mime_type=MemoryMimeType.BINARY)
-    with pytest.raises(ValidationError, match="no picture"):
+    with pytest.raises(ValidationError, match="no PNG"):
         MemoryContent(content={"data": "aGVsbG8="}, mime_type="image/png")
 
 
