@@ -5,8 +5,11 @@ import threading
 import anyio
 import pytest
 
-from trio_agents import CancellationToken
+import trio_agents.asyncio
+from trio_agents import AgentId, CancellationToken, ClosureContext, MessageContext
 from trio_agents._loops._token_scope import token_scope
+
+from .conftest import Backend
 
 
 async def test_a_cancelled_token_ends_the_wait_inside(
@@ -89,3 +92,24 @@ async def test_an_error_inside_goes_through() -> None:
     with pytest.raises(KeyError):
         with token_scope(CancellationToken(), "the call"):
             raise KeyError
+
+
+async def test_a_request_that_begins_after_its_sender_was_cancelled_is_no_error_of_the_sender(
+    backend: Backend,
+) -> None:
+    """A message's token is cancelled with its sender's scope, and may be seen before the scope."""
+
+    async def handle(_: ClosureContext, __: str, ctx: MessageContext) -> None:
+        with anyio.CancelScope(shield=True):
+            sender.cancel()
+            while not ctx.cancellation_token.is_cancelled():
+                await anyio.lowlevel.checkpoint()
+        with token_scope(ctx.cancellation_token, "the call"):
+            await anyio.sleep_forever()
+
+    loop = trio_agents if backend == "trio" else trio_agents.asyncio
+    async with loop.open_runtime() as runtime:
+        await loop.ClosureAgent.register_closure(runtime, "doer", handle)
+        with anyio.CancelScope() as sender:
+            await runtime.send_message("go", AgentId("doer", "a"))
+        assert sender.cancelled_caught

@@ -441,6 +441,24 @@ async def test_what_means_the_program_ends_the_block_bare(
         assert await runtime.send_message(answer, A) == "answer"
 
 
+async def test_nothing_is_logged_when_a_block_is_cancelled_with_handlers_at_work(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def act(agent: Actor, ctx: MessageContext) -> None:
+        await loop.sleep_forever()
+
+    with loop.CancelScope() as scope:
+        async with open_runtime() as runtime:
+            await add_actors(runtime)
+            for _ in range(2):
+                await runtime.publish_message(act, NEWS)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+            await runtime.stop_when_idle()
+    assert scope.cancelled_caught
+    assert caplog.records == []
+
+
 # RT-13
 @pytest.mark.only_on("trio", "asyncio cancels a task that is about to go on, before it raises")
 async def test_of_several_that_end_the_block_one_leaves_it_and_the_others_are_logged(

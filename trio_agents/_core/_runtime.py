@@ -36,7 +36,7 @@ from ._gate import Gate, State, is_inside
 from ._ledger import RuntimeStatistics
 from ._loop import EventLoop, Nursery
 from ._observation import Observer
-from ._pipeline import Pipeline
+from ._pipeline import Pipeline, split_cancelled
 from ._registration import Registration, check_bound, check_overflow
 from ._residents import Residents
 from ._state import check_agent_state, check_form
@@ -208,8 +208,9 @@ class Runtime:
             return
         first, *others = *errors, *failures
         for other in others:  # one leaves the block, the others are logged
-            if not isinstance(other, self._loop.Cancelled):
-                self._supervisor.log(other, "raised while the runtime's block was left")
+            _, error = split_cancelled(other, self._loop.Cancelled)
+            if error is not None:
+                self._supervisor.log(error, "raised while the runtime's block was left")
         raise bare(first)
 
     @asynccontextmanager

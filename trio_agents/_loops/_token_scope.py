@@ -8,6 +8,7 @@ one ``task.cancel()``, so that cleanup that waits is not cancelled again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -47,7 +48,11 @@ def token_scope(token: CancellationToken | None, what: str) -> Iterator[None]:
 
 
 def _on_trio(token: CancellationToken, what: str) -> Iterator[None]:
-    if token.is_cancelled():
+    # The token of a message is cancelled with its sender's scope. A handler that learns of it here
+    # first, after a wait that was shielded, must not make an error of it: the sender waits for its
+    # own cancellation, which comes as soon as the block waits.
+    is_cancelled_outside = trio.current_effective_deadline() == -math.inf
+    if token.is_cancelled() and not is_cancelled_outside:
         raise MessageCancelled(f"{what} was cancelled by its token before it began")
     scope = trio.CancelScope()
     handle = token.link(lambda: scope.cancel("its token was cancelled"), current_home())
