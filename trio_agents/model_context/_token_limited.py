@@ -17,9 +17,9 @@ from pydantic import BaseModel
 
 from .._components._component import Component
 from .._components._component_model import ComponentModel
+from .._components._tool_schema import ToolSchema
 from ..models._client import ChatCompletionClient
 from ..models._messages import LLMMessage
-from ..tools._schema import ToolSchema
 from ._context import ChatCompletionContext
 from ._exchanges import exchanges
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from .._components._component import ComponentBase
+from .._components._tool import Tool
+from .._components._tool_schema import ToolSchema
 from .._sansio._cancellation import CancellationToken
-from ..tools._schema import ToolSchema
-from ..tools._tool import Tool
 from ._messages import CreateResult, LLMMessage, RequestUsage
 from ._model_info import ModelCapabilities, ModelInfo
 

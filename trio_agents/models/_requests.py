@@ -21,12 +21,12 @@ from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
+from .._components._tool import Tool
+from .._components._tool_schema import ToolSchema
 from .._loops._token_scope import token_scope
 from .._sansio._cancellation import CancellationToken
 from .._sansio._events import LLMCallEvent, LLMStreamEndEvent, LLMStreamStartEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME
-from ..tools._schema import ToolSchema
-from ..tools._tool import Tool
 from ._client import ToolChoice
 from ._messages import (
     AssistantMessage,

@@ -13,6 +13,8 @@ from typing import Final
 import anyio
 
 from .._agents._base_agent import BaseAgent
+from .._components._tool import Tool
+from .._components._tool_schema import ToolSchema
 from .._loops import _asyncio
 from .._sansio._abc import AgentRuntime
 from .._sansio._cancellation import CancellationToken
@@ -26,8 +28,6 @@ from ..models._messages import (
     FunctionExecutionResultMessage,
     LLMMessage,
 )
-from ..tools._schema import ToolSchema
-from ..tools._tool import Tool
 from ._errors import ToolException
 
 __all__ = ["TooManyToolCalls", "tool_agent_caller_loop"]

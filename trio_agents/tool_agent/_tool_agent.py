@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from .._agents._routed_agent import RoutedAgent
+from .._components._tool import Tool
 from .._loops import _asyncio
 from .._sansio._contexts import MessageContext
 from .._sansio._dispatch import message_handler
@@ -16,7 +17,6 @@ from .._sansio._errors import MessageCancelled
 from .._sansio._function_call import FunctionCall
 from ..models._messages import FunctionExecutionResult
 from ..tools._text import text_of_error
-from ..tools._tool import Tool
 from ._errors import (
     InvalidToolArgumentsException,
     ToolExecutionException,

@@ -15,15 +15,15 @@ from typing import Any, Final, Generic, TypeVar
 from pydantic import BaseModel
 
 from .._components._component import ComponentBase
+from .._components._tool import Tool
+from .._components._tool_schema import ParametersSchema, ToolSchema
 from .._loops._token_scope import token_scope
 from .._sansio._cancellation import CancellationToken
 from .._sansio._events import ToolCallEvent
 from .._sansio._genai_spans import trace_tool_span
 from .._sansio._log_names import EVENT_LOGGER_NAME
 from ._parameters import parameters_of
-from ._schema import ParametersSchema, ToolSchema
 from ._text import text_of_value
-from ._tool import Tool
 
 __all__ = ["ArgsT", "BaseTool", "BaseToolWithState", "ReturnT", "StateT"]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from ._schema import ParametersSchema
+from .._components._tool_schema import ParametersSchema
 
 __all__ = ["is_list", "is_object", "parameters_of", "parameters_of_schema"]
 

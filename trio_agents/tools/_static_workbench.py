@@ -15,13 +15,13 @@ from pydantic import BaseModel, Field
 from .._components._component import Component
 from .._components._component_model import ComponentModel
 from .._components._image import Image
+from .._components._tool import StreamTool, Tool
+from .._components._tool_schema import ToolSchema
 from .._loops import _asyncio
 from .._sansio._cancellation import CancellationToken
 from .._sansio._errors import ComponentError, MessageCancelled
 from ._base_tool import BaseTool
-from ._schema import ToolSchema
 from ._text import text_of_error
-from ._tool import StreamTool, Tool
 from ._workbench import (
     ImageResultContent,
     ResultContent,

@@ -11,11 +11,11 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
+from .._components._tool import StreamTool
 from .._loops._token_scope import token_scope
 from .._sansio._cancellation import CancellationToken
 from .._sansio._genai_spans import ToolStreamSpan
 from ._base_tool import ArgsT, BaseTool, ReturnT
-from ._tool import StreamTool
 
 __all__ = ["BaseStreamTool"]
 

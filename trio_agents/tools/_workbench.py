@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 
 from .._components._component import ComponentBase
 from .._components._image import Image
+from .._components._tool_schema import ToolSchema
 from .._sansio._cancellation import CancellationToken
-from ._schema import ToolSchema
 
 __all__ = [
     "ImageResultContent",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..._components._image import Image
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._function_call import FunctionCall
 from ...models._client import ToolChoice
 from ...models._messages import (
@@ -15,7 +16,6 @@ from ...models._messages import (
     SystemMessage,
     UserMessage,
 )
-from ...tools._schema import ToolSchema
 from ._calls import arguments_of
 
 __all__ = ["called_tools", "system_text", "to_messages", "to_tool_choice", "to_tools"]

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from ..._components._tool import Tool
+from ..._components._tool_schema import ToolSchema
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._errors import ComponentError
@@ -29,8 +31,6 @@ from ...models._requests import (
     tool_schemas,
     under_token,
 )
-from ...tools._schema import ToolSchema
-from ...tools._tool import Tool
 from ._sdk import noted
 from ._tokens import TokenCounter, estimate_tokens
 

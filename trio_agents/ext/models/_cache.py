@@ -25,14 +25,14 @@ from pydantic import BaseModel
 from ..._components._cache_store import CacheStore, InMemoryStore
 from ..._components._component import Component
 from ..._components._component_model import ComponentModel
+from ..._components._tool import Tool
+from ..._components._tool_schema import ToolSchema
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ChatCompletionClient, ToolChoice
 from ...models._messages import CreateResult, LLMMessage, RequestUsage
 from ...models._model_info import ModelCapabilities, ModelInfo
 from ...models._requests import under_token
-from ...tools._schema import ToolSchema
-from ...tools._tool import Tool
 from ._cache_key import identity_of, key_of
 
 __all__ = ["CHAT_CACHE_VALUE_TYPE", "ChatCompletionCache"]

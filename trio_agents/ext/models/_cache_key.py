@@ -20,12 +20,12 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
+from ..._components._tool import Tool
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._errors import ComponentError
 from ...models._client import ChatCompletionClient, ToolChoice
 from ...models._messages import LLMMessage
 from ...models._requests import tool_schemas
-from ...tools._schema import ToolSchema
-from ...tools._tool import Tool
 
 __all__ = ["identity_of", "key_of"]
 

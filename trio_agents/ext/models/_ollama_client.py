@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from ..._components._component import Component
 from ..._components._extras import import_extra
+from ..._components._tool_schema import ToolSchema
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
-from ...tools._schema import ToolSchema
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
 from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClientConfiguration

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ..._components._image import Image
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import (
     AssistantMessage,
@@ -21,7 +22,6 @@ from ...models._messages import (
     TopLogprob,
     UserMessage,
 )
-from ...tools._schema import ToolSchema
 from ._calls import arguments_of, function_call
 from ._thinking import ThoughtMarks, without_thought
 

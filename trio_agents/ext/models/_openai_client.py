@@ -12,11 +12,11 @@ from pydantic import BaseModel
 
 from ..._components._component import Component
 from ..._components._extras import import_extra
+from ..._components._tool import Tool
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
-from ...tools._schema import ToolSchema
-from ...tools._tool import Tool
 from ._base import SdkClient
 from ._config import as_options, given, plain_headers, taken_apart
 from ._known_models import is_same_model

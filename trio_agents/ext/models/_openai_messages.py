@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..._components._image import Image
+from ..._components._tool_schema import ToolSchema
 from ...models._client import ToolChoice
 from ...models._messages import (
     AssistantMessage,
@@ -20,7 +21,6 @@ from ...models._messages import (
     UserMessage,
 )
 from ...models._model_info import ModelFamily
-from ...tools._schema import ToolSchema
 
 __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 

@@ -18,6 +18,8 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if
 from pydantic import BaseModel
 
 from ..._components._component import Component
+from ..._components._tool import Tool
+from ..._components._tool_schema import ToolSchema
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ChatCompletionClient, ToolChoice
@@ -38,8 +40,6 @@ from ...models._requests import (
     log_stream_start,
     under_token,
 )
-from ...tools._schema import ToolSchema
-from ...tools._tool import Tool
 
 __all__ = ["ReplayChatCompletionClient"]
 

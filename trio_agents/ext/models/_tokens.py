@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from ..._components._image import Image
+from ..._components._tool_schema import ToolSchema
 from ...models._messages import (
     AssistantMessage,
     FunctionExecutionResultMessage,
     LLMMessage,
     UserMessage,
 )
-from ...tools._schema import ToolSchema
 
 __all__ = ["TokenCounter", "estimate_tokens"]
 

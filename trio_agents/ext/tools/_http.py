@@ -20,11 +20,11 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ..._components._component import Component
 from ..._components._extras import import_extra
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._events import describe_exception
 from ...tools._base_tool import BaseTool
 from ...tools._parameters import is_list, is_object, parameters_of_schema
-from ...tools._schema import ToolSchema
 from ...tools._schema_model import model_of_schema
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ..._components._component import Component, ComponentBase
 from ..._components._providers import provider_of
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
-from ...tools._schema import ToolSchema
 from ...tools._workbench import TextResultContent
 from ._mcp_errors import McpError
 from ._mcp_params import (

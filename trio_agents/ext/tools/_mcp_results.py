@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from ..._components._image import Image
-from ...tools._schema import ParametersSchema, ToolSchema
+from ..._components._tool_schema import ParametersSchema, ToolSchema
 from ...tools._workbench import ImageResultContent, TextResultContent
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 
 from ..._components._component import Component
 from ..._components._component_model import ComponentModel
+from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ChatCompletionClient
-from ...tools._schema import ToolSchema
 from ...tools._static_workbench import ToolOverride
 from ...tools._workbench import StreamWorkbench, TextResultContent, ToolResult
 from ._mcp_errors import McpConnectionError, McpError

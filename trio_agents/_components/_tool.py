@@ -1,4 +1,7 @@
-"""`Tool`: something that a model can ask for."""
+"""`Tool`: something that a model can ask for.
+
+Here and not among the tools, since models need no more of them than this and the schema.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from .._sansio._cancellation import CancellationToken
-from ._schema import ToolSchema
+from .._sansio._facade import claim_names
+from ._tool_schema import ToolSchema
 
 __all__ = ["StreamTool", "Tool"]
 
@@ -84,3 +88,6 @@ class StreamTool(Tool, Protocol):
     ) -> AsyncGenerator[Any, None]:
         """Check the arguments, run the tool, give what it has to tell, and last its result."""
         ...
+
+
+claim_names("trio_agents.tools", globals())

@@ -8,6 +8,8 @@ from typing import Any, NotRequired
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
 
+from .._sansio._facade import claim_names
+
 __all__ = ["ParametersSchema", "ToolSchema"]
 
 
@@ -27,3 +29,6 @@ class ToolSchema(TypedDict):
     description: NotRequired[str]
     parameters: NotRequired[ParametersSchema]
     strict: NotRequired[bool]
+
+
+claim_names("trio_agents.tools", globals())
