@@ -555,7 +555,7 @@ def test_without_pillow_a_picture_says_what_to_install() -> None:
         lambda: Image.from_uri(f"data:image/png;base64,{text}"),
         lambda: Album.model_validate({"cover": {"data": text}}),
     ):
-        with pytest.raises(ImportError, match=r"PIL, for images, is not installed: pip install 'trio-agents\[images"):
+        with pytest.raises(ImportError, match=r"PIL, for images, is not .*'trio-agents\[images"):
             make()
     (serializer,) = try_get_known_serializers_for_type(Shot)
     with pytest.raises(MessageDecodeError, match=r"trio-agents\[images"):
