@@ -85,10 +85,12 @@ def _on_asyncio(token: CancellationToken, what: str) -> Generator[None, None, No
     handle = token.link(lambda: loop.call_soon(cancel), current_home())
     try:
         yield
-    except asyncio.CancelledError as error:  # noqa: ASYNC104  # ours becomes MessageCancelled, one too
+    except asyncio.CancelledError as error:
         # Somebody else may have cancelled the task too: then that is what it must see.
         if called and task.uncancel() <= cancelling:
-            raise _asyncio.MessageCancelled(f"{what} was cancelled by its token") from error
+            raise _asyncio.MessageCancelled(  # noqa: ASYNC104  # it is a CancelledError too
+                f"{what} was cancelled by its token"
+            ) from error
         raise
     else:
         if called:  # the block has kept the cancellation to itself
