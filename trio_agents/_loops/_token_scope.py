@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import sniffio
@@ -25,7 +25,7 @@ _LOOPS = (_asyncio, _trio)  # imported for their homes: a token is cancelled fro
 
 
 @contextmanager
-def token_scope(token: CancellationToken | None, what: str) -> Iterator[None]:
+def token_scope(token: CancellationToken | None, what: str) -> Generator[None]:
     """Cancel what waits inside of the block when *token* is cancelled.
 
     A cancellation from outside, by a scope or a deadline, goes through as ever.
@@ -47,7 +47,7 @@ def token_scope(token: CancellationToken | None, what: str) -> Iterator[None]:
         yield from _on_asyncio(token, what)
 
 
-def _on_trio(token: CancellationToken, what: str) -> Iterator[None]:
+def _on_trio(token: CancellationToken, what: str) -> Generator[None]:
     # The token of a message is cancelled with its sender's scope. A handler that learns of it here
     # first, after a wait that was shielded, must not make an error of it: the sender waits for its
     # own cancellation, which comes as soon as the block waits.
@@ -65,7 +65,7 @@ def _on_trio(token: CancellationToken, what: str) -> Iterator[None]:
         raise MessageCancelled(f"{what} was cancelled by its token")
 
 
-def _on_asyncio(token: CancellationToken, what: str) -> Iterator[None]:
+def _on_asyncio(token: CancellationToken, what: str) -> Generator[None]:
     if token.is_cancelled():
         raise _asyncio.MessageCancelled(f"{what} was cancelled by its token before it began")
     task = asyncio.current_task()
