@@ -445,7 +445,11 @@ async def test_nothing_is_logged_when_a_block_is_cancelled_with_handlers_at_work
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def act(agent: Actor, ctx: MessageContext) -> None:
-        await loop.sleep_forever()
+        try:
+            await loop.sleep_forever()
+        finally:
+            with loop.CancelScope(shield=True):
+                await wait_all_tasks_blocked()  # the block learns of it before the workers do
 
     with loop.CancelScope() as scope:
         async with open_runtime() as runtime:
@@ -454,7 +458,7 @@ async def test_nothing_is_logged_when_a_block_is_cancelled_with_handlers_at_work
                 await runtime.publish_message(act, NEWS)
             await wait_all_tasks_blocked()
             scope.cancel()
-            await runtime.stop_when_idle()
+            await loop.sleep_forever()
     assert scope.cancelled_caught
     assert caplog.records == []
 
