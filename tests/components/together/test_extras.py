@@ -21,7 +21,8 @@ def extras_named() -> set[tuple[str, str]]:
         (path.relative_to(PACKAGE).as_posix(), extra)
         for path in PACKAGE.rglob("*.py")
         for found in re.findall(
-            r"""import_extra\(\s*f?"[^"]+",\s*"(\w+)"|trio-agents\[(\w+)\]""", path.read_text("utf-8")
+            r"""import_extra\(\s*f?"[^"]+",\s*"(\w+)"|trio-agents\[(\w+)\]""",
+            path.read_text("utf-8"),
         )
         for extra in filter(None, found)
     }
