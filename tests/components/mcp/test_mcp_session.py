@@ -16,6 +16,7 @@ import mcp_types
 import pytest
 
 from trio_agents import CancellationToken
+from trio_agents.ext.tools._mcp_life import Life
 from trio_agents.ext.tools.mcp import (
     McpConnectionError,
     McpError,
@@ -672,3 +673,25 @@ async def test_the_environment_is_handed_on_only_as_told(
     assert environment["KEY"] == "sesame"
     assert "OURS" not in environment
     assert sys.platform == "win32" or "PATH" in environment
+
+
+async def test_a_start_that_is_cancelled_at_its_very_end_leaves_nothing(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scope = anyio.CancelScope()
+    settle = Life._settle
+
+    async def settle_and_cancel(life: Life, client: Any) -> None:
+        await settle(life, client)
+        scope.cancel()  # the session is ready before the one who waits for it runs
+
+    monkeypatch.setattr(Life, "_settle", settle_and_cancel)
+    session = McpSession(tiny())
+    with scope:
+        async with session:
+            raise AssertionError("it was cancelled")
+    assert "not started" in repr(session) or "down" in repr(session)
+    assert session.initialize_result is None
+    monkeypatch.undo()
+    async with session:
+        await session.ping()

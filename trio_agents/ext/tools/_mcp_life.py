@@ -82,8 +82,11 @@ class Life:
     async def end_now(self) -> None:
         """End it, and wait for that whatever happens: there may be a process to be killed."""
         self.disarm()
-        self._scope.cancel()
         with anyio.CancelScope(shield=True):
+            try:
+                await self.wire.wait_spawned()
+            finally:
+                self._scope.cancel()
             await self.ended.wait()
 
     async def own(self) -> None:

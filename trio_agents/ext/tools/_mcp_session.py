@@ -114,13 +114,17 @@ class McpSession:
             life = self._life
             if life is not None and life.is_ending:
                 await life.ended.wait()
+            is_ours = life is None or life.ended.is_set()
             if life is None or life.ended.is_set():
                 life = self._life = Life(self._params, self._host)
                 start_detached(life.own, f"owner of {self!r}")
+            has_waited = False
             try:
                 await life.ready.wait()
+                has_waited = True
             finally:
-                if not life.ready.is_set():
+                # It may be ready, and this cancelled all the same: in the same turn of the loop.
+                if not has_waited and (is_ours or not life.ready.is_set()):
                     life.abandoned = True
                     await life.end_now()  # noqa: ASYNC102  # shielded, and ended by its own scope
             if not life.abandoned:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TextIO, cast
 
 import anyio
+import anyio.lowlevel
 
 from ._mcp_params import (
     McpServerParams,
@@ -99,6 +100,7 @@ class Wire:
         self.stderr = LastLines(on_stderr)
         self.lost: str | None = None
         self.refusal: str | None = None
+        self._spawned: anyio.Event | None = None  # there from when a process is being started
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[TransportStreams, None]:
@@ -138,14 +140,28 @@ class Wire:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.stderr.read_from, pipe)
                 with _text(end) as errlog:
-                    async with stdio_client(parameters, errlog) as streams:
-                        errlog.close()  # the process has a copy of its own
-                        yield streams
+                    await anyio.lowlevel.checkpoint_if_cancelled()
+                    spawned = self._spawned = anyio.Event()
+                    try:
+                        async with stdio_client(parameters, errlog) as streams:
+                            spawned.set()
+                            errlog.close()  # the process has a copy of its own
+                            yield streams
+                    finally:
+                        spawned.set()
                 # What the process has started may hold the pipe longer than that lives.
                 await self._hear_last_words()
                 group.cancel_scope.cancel()
         finally:
             os.close(pipe)
+
+    async def wait_spawned(self) -> None:
+        """Wait while a process is being started.
+
+        On asyncio one that is cancelled then is killed, and nobody waits for its end.
+        """
+        if self._spawned is not None:
+            await self._spawned.wait()
 
     async def _hear_last_words(self) -> None:
         with anyio.move_on_after(_LAST_WORDS):
