@@ -17,7 +17,7 @@ from trio_agents.testing.nightly._row import Watch
 from trio_agents.testing.stateful import Disagreement, RuntimeMachine
 
 QUICK: Final = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
