@@ -14,7 +14,7 @@ PATIENCE = 30  # seconds; where a goal is not reached in them, less was tried
 def test_no_promise_is_broken(row: Row) -> None:
     if reason := row.missing():
         pytest.skip(reason)
-    watch = Watch(goal=-(-row.quick_goal // 25), seconds=PATIENCE)
+    watch = Watch(goal=-(-row.quick_goal // 10), seconds=PATIENCE)
     row.work(watch)
     assert watch.report.violations == []
     assert watch.report.units >= 1
