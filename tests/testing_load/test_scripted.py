@@ -176,7 +176,7 @@ def take_back_late(patch: pytest.MonkeyPatch) -> None:
         ("worker-reuse", keep_messages, "birds are alive"),
         (
             "factory-faults",
-            plant(Activation, "drain", lambda activation: []),
+            plant(Activation, "drain_messages", lambda activation: []),
             "factory-raises-later",
         ),
         ("factory-faults", wait_for_ever, "Stuck"),

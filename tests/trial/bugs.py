@@ -234,6 +234,7 @@ BUGS: Final = (
         GATE,
         "            queued += activation.drain()\n",
         "            pass\n",
+        "stops",
     ),
     Bug(
         "a publisher hears itself",
