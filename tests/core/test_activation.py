@@ -927,6 +927,37 @@ async def test_leaving_the_block_by_an_exception_ends_a_deactivate_that_waits() 
         assert await runtime.send_message(tell, A) == A
 
 
+async def test_an_end_by_an_error_fails_a_deactivate_before_its_handlers_are_through(
+    autojump_clock: MockClock,
+) -> None:
+    ended: dict[str, float] = {}
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        finally:
+            with loop.CancelScope(shield=True):
+                await loop.sleep(5)
+            ended["handler"] = loop.current_time()
+
+    async def leave(runtime: SingleThreadedAgentRuntime) -> None:
+        with pytest.raises(UndeliverableException, match="the runtime's block was left"):
+            await runtime.deactivate(A)
+        ended["deactivate"] = loop.current_time()
+
+    async with loop.open_nursery() as nursery:
+        with pytest.raises(ZeroDivisionError):
+            async with SingleThreadedAgentRuntime() as runtime:
+                await Actor.register(runtime, "actor", Actor)
+                runtime.start()
+                nursery.start_soon(Outcome().send, runtime, wait)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(leave, runtime)
+                await wait_all_tasks_blocked()
+                raise ZeroDivisionError
+    assert ended == {"deactivate": 0, "handler": 5}
+
+
 async def test_a_deactivated_instance_is_registered_no_more() -> None:
     agent = Actor()
     go = loop.Event()
@@ -1396,6 +1427,24 @@ async def test_deactivate_drops_the_state_of_an_idle_agent(autojump_clock: MockC
         await loop.sleep(6)
         await runtime.deactivate(A)
         assert await runtime.send_message(count, A) == 1
+
+
+async def test_deactivate_drops_the_state_of_an_idle_agent_that_a_message_waits_for(
+    autojump_clock: MockClock,
+) -> None:
+    sending = Outcome()
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+        await runtime.register_factory("actor", Actor, idle_timeout=5)
+        runtime.start()
+        await runtime.send_message(count, A)
+        await loop.sleep(6)
+        await runtime.stop()
+        nursery.start_soon(sending.send, runtime, count)
+        await wait_all_tasks_blocked()
+        await runtime.deactivate(A)
+        runtime.start()
+        await wait_all_tasks_blocked()
+        assert sending.value == 1
 
 
 async def test_an_idle_agent_that_is_asked_for_as_it_closes_is_not_had_twice(

@@ -578,6 +578,38 @@ async def test_an_error_that_ends_the_block_leaves_to_its_cleanup_what_was_cance
         await task
 
 
+async def test_an_error_that_ends_the_block_cancels_a_handler_whose_own_deadline_has_passed(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+
+    async def clean_up(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        finally:
+            await asyncio.sleep(5)
+            log.append("cleaned up")
+
+    async def ask(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await agent.send_message(clean_up, B)
+        except TimeoutError:
+            log.append("goes on")
+            await loop.sleep_forever()
+
+    runtime = await new_runtime()
+    with pytest.raises(LookupError):
+        async with runtime:
+            runtime.start()
+            task = asyncio.create_task(runtime.send_message(ask, A))
+            await asyncio.sleep(3)
+            raise LookupError
+    assert log == ["cleaned up"]
+    with pytest.raises(MessageCancelled):
+        await task
+
+
 async def test_a_handler_s_task_that_somebody_else_cancels_disturbs_no_other_message() -> None:
     tasks: list[asyncio.Task[Any] | None] = []
 

@@ -546,6 +546,29 @@ def test_an_unrelated_handler_that_ends_lets_no_message_past_its_interception() 
     under_seeds(main)
 
 
+# IV-02
+async def test_a_stop_leaves_messages_with_the_intervention_handlers_in_their_order(
+    autojump_clock: object,
+) -> None:
+    async def ask_myself(agent: Doer, ctx: MessageContext) -> None:
+        await loop.sleep(1)
+        await agent.send_message(Note("its own", after(8)), A)
+
+    async with loop.open_nursery() as nursery:
+        async with SingleThreadedAgentRuntime(intervention_handlers=[Intervene()]) as runtime:
+            heard = await open_listeners(runtime)
+            runtime.start()
+            nursery.start_soon(runtime.send_message, ask_myself, A)
+            await wait_all_tasks_blocked()
+            await runtime.publish_message(Note("from outside", after(5)), TO_A)
+            await loop.sleep(2)
+            nursery.start_soon(runtime.stop)
+            await loop.sleep(4)
+            assert heard == [(A, "from outside")]
+            await runtime.close()
+    assert heard == [(A, "from outside"), (A, "its own")]
+
+
 # --- sending
 
 

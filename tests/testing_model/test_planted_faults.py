@@ -22,7 +22,7 @@ from trio_agents._core._workers import Workers
 from trio_agents._sansio._routing import RoutingTable
 from trio_agents.testing.stateful import Disagreement, RuntimeMachine
 
-EXAMPLES = 150  # most are found within the first ten
+EXAMPLES = 1000  # most are found within the first ten
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 FAULTS: dict[str, Fault] = {}

@@ -247,7 +247,7 @@ class Activation:
         while (envelope := self._peek()) is not None:
             self.head = None
             waiting.append(envelope)
-        for envelope in filter(stays, waiting):
+        for envelope in sorted(filter(stays, waiting), key=lambda envelope: envelope.turn):
             self.defer(envelope)
         return [envelope for envelope in waiting if not stays(envelope)]
 

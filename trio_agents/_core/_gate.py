@@ -144,12 +144,20 @@ class Gate:
         # Again and again, because the end of one message lets in others that wait at the door.
         while queued := self._drain() + self.intake.drain():
             for envelope in queued:
-                if envelope.stage is not QUEUED:
-                    continue
-                self._pipeline.void_early(envelope)
-                error = UndeliverableException(f"{envelope!r}: {reason}")
-                self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
+                if envelope.stage is QUEUED:
+                    self._fail(envelope, reason)
         self._ledger.look()  # a queue is empty now that may have held only what was settled
+
+    def fail_farewells(self, reason: str) -> None:
+        """Refuse to let go of agents whose handlers would have to end before."""
+        for activation in tuple(self._pipeline.activations.values()):
+            while (farewell := activation.closing) is not None and not farewell.cleared:
+                self._fail(farewell, reason)
+
+    def _fail(self, envelope: Envelope, reason: str) -> None:
+        self._pipeline.void_early(envelope)
+        error = UndeliverableException(f"{envelope!r}: {reason}")
+        self._pipeline.settle(envelope, UNDELIVERABLE, error=error)
 
     def _drain(self) -> list[Envelope]:
         """Take out all that waits for its turn, or for its agent."""

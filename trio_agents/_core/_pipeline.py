@@ -487,6 +487,8 @@ class Pipeline:
                 self.registry.remove_instance(id)
                 if self.witness is not None:
                     self.witness.closed(id)
+                if not farewell.keep_state:  # what was kept when it was let go of before
+                    self.dormant.pop(id, None)
                 activation.closed()
             self._end_farewell(farewell, error)
 

@@ -267,6 +267,7 @@ class Runtime:
         self._gate.ending = True
         self._gate.flowing = False
         self._workers.halt()
+        self._gate.fail_farewells(LEFT)  # the end of the block closes all agents
         self._gate.fail_queued(LEFT)
         self._gate.cancel_running(reason, again=False)
         self._ledger.look()

@@ -116,8 +116,15 @@ class TaskScope:
 
     @property
     def is_cancelling(self) -> bool:
-        """Whether the task was cancelled, by this scope or not."""
-        return self._task is not None and self._task.cancelling() > 0
+        """Whether the task was cancelled, by this scope or with all others when a loop ends.
+
+        Not by a deadline of the handler's own: then it goes on after that, if nobody cancels it.
+        """
+        if self._task is None or not self._task.cancelling():
+            return False
+        # asyncio does not say who has cancelled a task. Who cancels all, cancels the caller too.
+        caller = asyncio.current_task()
+        return self.cancel_called or (caller is not None and caller.cancelling() > 0)
 
     def __exit__(
         self,

@@ -219,13 +219,13 @@ class Model(Messages):
         def when() -> str | None:
             if visit.result is not None:
                 return visit.result
-            is_leaving = agent.closing or bool(agent.line and isinstance(agent.line[0], Wish))
+            first = agent.line[0] if agent.line else None
+            is_leaving = agent.closing or (isinstance(first, Wish) and first.granted)
             if agent.alive and not is_leaving:
                 return "there"
             if self.is_off(scope):
                 return self.how_off(scope)
             # A message that waits for the agent goes first.
-            first = agent.line[0] if agent.line else None
             waits = isinstance(first, Envelope) and not first.at_work
             return None if agent.maker is not None or is_leaving or waits else "makes"
 
@@ -255,14 +255,15 @@ class Model(Messages):
             self.kept.pop(id, None)
             return "-> None"
         wish = Wish()
+        # One that finds nobody in line has its turn at once. It still waits for what runs.
+        wish.granted = agent.maker is None and not agent.line
         agent.line.append(wish)
-        self.grant(agent, at_once=agent.maker is None)
 
         def when() -> str | None:
             if wish.refused:
                 return "refused"
             is_busy = bool(agent.running or agent.maker or agent.closing or self.cuts)
-            if not wish.granted or wish.given_up or is_busy:
+            if not wish.granted or is_busy:
                 return None
             return "closes" if agent.alive and agent.used else "gone"
 
@@ -410,7 +411,7 @@ class Model(Messages):
 
     def _refuse_wishes(self) -> None:
         for wish in self._wishes():
-            wish.refused = wish.given_up or not wish.granted
+            wish.refused = not wish.granted
 
     def has_wishes(self) -> bool:
         """Whether somebody waits for an agent to be let go of."""
@@ -463,7 +464,7 @@ class Model(Messages):
     @a_call
     def run_block(self, _: Scope) -> Program:
         """`async with runtime`, until the model is told to `leave`."""
-        is_busy = self.started or self.by_hand or self.is_anybody_at_work()
+        is_busy = self.started or self.by_hand or self._is_busy() or self.has_wishes()
         if self.block != "outside" or is_busy:
             return "raised RuntimeError"
         self.block = "inside"
@@ -476,10 +477,9 @@ class Model(Messages):
             for envelope in self.envelopes:  # what runs is cancelled, and what would
                 envelope.ended = True
             self.started = was_started  # it was not stopped, it is given up
-            for wish in self._wishes():
-                wish.given_up = True
+            for wish in self._wishes():  # all agents are closed below
+                wish.refused = True
         yield Step(lambda: None if self.stopping else "stopped")
-        self._refuse_wishes()  # those that were given up
         self._fail_queue()
         yield from self._close_agents()
         self.started = False

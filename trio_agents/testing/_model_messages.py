@@ -687,14 +687,11 @@ class Messages(Steps):
             agent.free_since = self.now
             self.grant(agent)
 
-    def grant(self, agent: Agent, *, at_once: bool = False) -> None:
-        """Give a wish its turn, if it is first in line. It still waits for what runs.
-
-        One that had to stand in line is given its turn when there is a place, like a message.
-        """
+    def grant(self, agent: Agent) -> None:
+        """Give a wish that has come first in line its turn, when there is a place."""
         if agent.line and isinstance(agent.line[0], Wish):
             limit = agent.kind.max_concurrency
-            if at_once or limit is None or len(agent.running) < limit:
+            if limit is None or len(agent.running) < limit:
                 agent.line[0].granted = True
 
     # [quiet]
@@ -712,7 +709,8 @@ class Messages(Steps):
         )
         if outcome == "quiet":
             agent.closing = True
-            yield shows(Seen("closes", str(agent.id)))
+            if agent.used:  # it may have been closed already
+                yield shows(Seen("closes", str(agent.id)))
             self.kept[agent.id] = agent.notes
             agent.closing = agent.alive = False
         return ""

@@ -68,8 +68,7 @@ class Wish:
 
     at_work: bool = False
     granted: bool = False  # its turn has come
-    given_up: bool = False  # an error ends the block, which closes all agents itself
-    refused: bool = False  # the runtime was stopped before its turn
+    refused: bool = False  # the runtime was stopped before its turn, or an error ends the block
 
 
 @attrs.define(eq=False)

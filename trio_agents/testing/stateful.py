@@ -55,6 +55,7 @@ from ._acts import (
 from ._driver import Driver
 from ._held_runs import RunGivenUp
 from ._model import Disagreement, Model
+from ._model_parts import Wish
 
 __all__ = ["Disagreement", "RuntimeMachine"]
 
@@ -335,9 +336,26 @@ class RuntimeMachine(RuleBasedStateMachine):
         model = self.model
         agent = model.agents.get(id)
         # Race: with a stop, with a cut, and with who has the agent made.
-        if model.cuts or model.stopping or model.block == "leaving":
+        if model.is_held() or model.stopping or model.block == "leaving":
+            return False
+        # And with a stop that comes when no message is left.
+        if any(name.startswith("idle") for name in model.calls):
             return False
         return agent is None or not agent.visits
+
+    def _may_visit(self, id: AgentId) -> bool:
+        """Whether somebody may ask for an agent who has no message for it."""
+        model = self.model
+        if model.cuts or model.block == "leaving":
+            return False
+        agent = model.agents.get(id)
+        is_there = agent is not None and agent.alive
+        # Race: with `close`, which closes the agents that are there when nothing runs any more, and
+        # with who wants an agent let go of that is still to be made.
+        is_leaving = agent is not None and any(isinstance(one, Wish) for one in agent.line)
+        if self._is_closing():
+            return is_there and not is_leaving
+        return is_there or not is_leaving
 
     def _may_leave(self) -> bool:
         model = self.model
@@ -576,13 +594,14 @@ class RuntimeMachine(RuleBasedStateMachine):
         name = self._next_name("c")
         self.do("stop", patience + part_of_a_second(name), name=name)
 
+    @precondition(lambda self: not self.model.has_wishes())
     @precondition(_is_time_for_a_change)
     @rule()
     def stop_when_idle(self) -> None:
         """Stop when idle, or try to."""
-        self.do("stop_when_idle")
+        self.do("stop_when_idle", name=self._next_name("idle"))
 
-    @precondition(lambda self: not self.model.cuts)
+    @precondition(lambda self: not self.model.cuts and not self._has_visits())
     @precondition(_is_time_for_a_change)
     @rule()
     def close(self) -> None:
@@ -626,23 +645,23 @@ class RuntimeMachine(RuleBasedStateMachine):
         if self._may_deactivate(id):
             self.do("deactivate", id, name=self._next_name("farewell"))
 
-    @precondition(lambda self: not self.model.cuts and self.model.block != "leaving")
     @rule(id=agents, patience=seconds)
     def get(self, id: AgentId, patience: float) -> None:
         """Have an agent made if need be."""
-        self.do("get", id, patience=patience)
+        if self._may_visit(id):
+            self.do("get", id, patience=patience)
 
-    @precondition(lambda self: not self.model.cuts and self.model.block != "leaving")
     @rule(id=agents)
     def save_agent(self, id: AgentId) -> None:
         """Save the state of one agent."""
-        self.do("agent_save_state", id)
+        if self._may_visit(id):
+            self.do("agent_save_state", id)
 
-    @precondition(lambda self: not self.model.cuts and self.model.block != "leaving")
     @rule(id=agents, notes=st.sampled_from([("s1",), (), ("s1", "s2")]))
     def load_agent(self, id: AgentId, notes: tuple[str, ...]) -> None:
         """Load the state of one agent."""
-        self.do("agent_load_state", id, notes)
+        if self._may_visit(id):
+            self.do("agent_load_state", id, notes)
 
     @precondition(_may_cut)
     @rule(patience=seconds)
