@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -23,3 +24,17 @@ def ctrl_c_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+# Whose lines are counted. The other tests have reasons of their own, and counting doubles their time.
+COUNTED = {"agents", "core", "interop", "portal", "sansio", "state_files"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have coverage look only at the tests of the layers that it has a limit for."""
+    if not config.pluginmanager.hasplugin("_cov"):
+        return
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] not in COUNTED:
+            item.add_marker("no_cover")
