@@ -66,7 +66,7 @@ def test_a_subclass_may_have_rules_of_its_own() -> None:
             self.let_all_go_on()
             done.append(str(to))
 
-    few = settings(QUICK, max_examples=10, phases=[Phase.generate])
+    few = settings(QUICK, max_examples=50, phases=[Phase.generate])
     run_state_machine_as_test(Machine, settings=few)
     assert done
 

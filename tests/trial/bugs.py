@@ -54,9 +54,9 @@ BUGS: Final = (
     Bug(
         "stop leaves the senders of queued requests waiting [AutoGen]",
         GATE,
-        "                self._pipeline.settle(envelope, UNDELIVERABLE, error=error)\n",
-        "                if not isinstance(envelope, Request):\n"
-        "                    self._pipeline.settle(envelope, UNDELIVERABLE, error=error)\n",
+        "        self._pipeline.settle(envelope, UNDELIVERABLE, error=error)\n",
+        "        if not isinstance(envelope, Request):\n"
+        "            self._pipeline.settle(envelope, UNDELIVERABLE, error=error)\n",
     ),
     Bug(
         "idle although one handler still runs [AutoGen]",
