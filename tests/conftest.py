@@ -26,7 +26,7 @@ def ctrl_c_interrupts() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-# Whose lines are counted. The other tests have reasons of their own, and counting doubles their time.
+# Tests of the layers that coverage has a limit for. Counting doubles the time of what runs often.
 COUNTED = {"agents", "core", "interop", "portal", "sansio", "state_files"}
 
 
