@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
+import shutil
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Literal
 
 import anyio
@@ -68,3 +70,28 @@ def MessageCancelled(backend: Backend) -> type[BaseException]:
     if backend == "trio":
         return trio_agents.exceptions.MessageCancelled
     return trio_agents.asyncio.exceptions.MessageCancelled
+
+
+@pytest.fixture(scope="session")
+def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of its own, on a socket that nobody else knows, with a password."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server is installed here")
+    directory = tmp_path_factory.mktemp("redis")
+    path = str(directory / "socket")
+    with subprocess.Popen(
+        [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", str(directory),
+         "--requirepass", "store-secret"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:  # fmt: skip
+        try:
+            assert server.stdout is not None
+            for line in server.stdout:
+                if "ready to accept connections" in line.lower():
+                    break
+            yield path
+        finally:
+            server.terminate()
+            server.communicate()

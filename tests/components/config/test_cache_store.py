@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -39,34 +38,9 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Redis server of its own, on a socket that nobody else knows."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("no redis-server is installed here")
-    directory = tmp_path_factory.mktemp("redis")
-    path = str(directory / "socket")
-    with subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", str(directory),
-         "--requirepass", "the-password"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:  # fmt: skip
-        try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if "ready to accept connections" in line.lower():
-                    break
-            yield path
-        finally:
-            server.terminate()
-            server.communicate()
-
-
 @pytest.fixture
 def redis_client(redis_socket: str) -> Iterator[Any]:
-    with redis.Redis(unix_socket_path=redis_socket, password="the-password") as client:
+    with redis.Redis(unix_socket_path=redis_socket, password="store-secret") as client:
         client.flushall()
         yield client
 
@@ -338,7 +312,7 @@ def test_in_redis_what_is_not_json_is_not_there(redis_client: Any) -> None:
 # CS-06
 def test_a_client_that_decodes_is_fine_too(redis_socket: str) -> None:
     with redis.Redis(
-        unix_socket_path=redis_socket, password="the-password", decode_responses=True
+        unix_socket_path=redis_socket, password="store-secret", decode_responses=True
     ) as client:
         store = RedisStore[Any](client)
         store.set("a", {"b": "é"})
@@ -353,7 +327,7 @@ def test_a_store_in_redis_dumps_and_loads_with_its_password(redis_client: Any) -
     store.set("a", [1])
     model = store.dump_component()
     assert model.provider == REDIS
-    assert "the-password" not in repr(model) + str(model.config) + model.model_dump_json()
+    assert "store-secret" not in repr(model) + str(model.config) + model.model_dump_json()
     loaded = CacheStore[Any].load_component(model)
     assert isinstance(loaded, RedisStore)
     assert loaded.get("a") == [1]

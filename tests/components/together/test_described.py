@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,30 +42,6 @@ StoreMaker = Callable[[], CacheStore[Any]]
 def text_of(component: Any) -> str:
     text: str = component.dump_component().model_dump_json()
     return text
-
-
-@pytest.fixture(scope="session")
-def redis_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("no redis-server is installed here")
-    directory = tmp_path_factory.mktemp("redis")
-    path = str(directory / "socket")
-    with subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", path, "--save", "", "--dir", str(directory),
-         "--requirepass", "store-secret"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:  # fmt: skip
-        try:
-            assert server.stdout is not None
-            for line in server.stdout:
-                if "ready to accept connections" in line.lower():
-                    break
-            yield path
-        finally:
-            server.terminate()
-            server.communicate()
 
 
 @pytest.fixture(params=["memory", "disk", "redis"])
