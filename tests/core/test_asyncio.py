@@ -578,8 +578,9 @@ async def test_an_error_that_ends_the_block_leaves_to_its_cleanup_what_was_cance
         await task
 
 
-async def test_an_error_that_ends_the_block_cancels_a_handler_whose_own_deadline_has_passed(
-    autojump_clock: MockClock,
+@pytest.mark.parametrize("how", ["error", "cancelled"])
+async def test_the_end_of_the_block_cancels_a_handler_whose_own_deadline_has_passed(
+    how: str, autojump_clock: MockClock
 ) -> None:
     log: list[str] = []
 
@@ -598,16 +599,25 @@ async def test_an_error_that_ends_the_block_cancels_a_handler_whose_own_deadline
             log.append("goes on")
             await loop.sleep_forever()
 
-    runtime = await new_runtime()
-    with pytest.raises(LookupError):
-        async with runtime:
+    sending: list[asyncio.Task[Any]] = []
+
+    async def run_block() -> None:
+        async with await new_runtime() as runtime:
             runtime.start()
-            task = asyncio.create_task(runtime.send_message(ask, A))
+            sending.append(asyncio.create_task(runtime.send_message(ask, A)))
             await asyncio.sleep(3)
-            raise LookupError
+            if how == "error":
+                raise LookupError
+            await loop.sleep_forever()
+
+    block = asyncio.create_task(run_block())
+    await asyncio.sleep(4)
+    block.cancel()
+    with pytest.raises(LookupError if how == "error" else asyncio.CancelledError):
+        await block
     assert log == ["cleaned up"]
     with pytest.raises(MessageCancelled):
-        await task
+        await sending[0]
 
 
 async def test_a_handler_s_task_that_somebody_else_cancels_disturbs_no_other_message() -> None:

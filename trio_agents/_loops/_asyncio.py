@@ -122,9 +122,14 @@ class TaskScope:
         """
         if self._task is None or not self._task.cancelling():
             return False
-        # asyncio does not say who has cancelled a task. Who cancels all, cancels the caller too.
+        if self.cancel_called:
+            return True
+        # asyncio does not say who has cancelled a task. Who cancels all, cancels the caller too. And
+        # a wait for a reply that goes on although it was cancelled is not disturbed by once more.
         caller = asyncio.current_task()
-        return self.cancel_called or (caller is not None and caller.cancelling() > 0)
+        waits_for: Any = getattr(self._task, "_fut_waiter", None)
+        is_waiting_on = isinstance(waits_for, AsyncioReply) and waits_for.interrupted
+        return caller is not None and caller.cancelling() > 0 and not is_waiting_on
 
     def __exit__(
         self,
