@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -53,3 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.relative_to(here).as_posix().startswith(UNCOUNTED):
             item.add_marker("no_cover")
+
+
+def pytest_collection_finish() -> None:
+    """Spare each collection of garbage what is there now: it stays until the end of the run."""
+    gc.collect()
+    gc.freeze()

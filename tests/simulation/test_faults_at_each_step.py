@@ -166,11 +166,7 @@ def test_garbage_may_be_collected_before_any_step(on: Any, program: Program, fro
             gc.freeze()
 
     seen: list[Seen] = []
-    gc.freeze()  # what is not this test's would take most of its time
-    try:
-        explored = explore_fault(scenario_of(program, seen), collect, loop=on)
-    finally:
-        gc.unfreeze()
+    explored = explore_fault(scenario_of(program, seen), collect, loop=on)
     assert explored.schedules == 1
     for one in seen:
         one.check()

@@ -249,8 +249,12 @@ def test_a_file_descriptor() -> None:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="nobody tells of processes")
 def test_a_child_process() -> None:
-    with finds("child process", match=r"- child process: \d+ sleep 60"):
-        process = subprocess.Popen(["sleep", "60"])
+    program = "import signal; print(flush=True); signal.pause()"
+    with finds("child process", match=rf"- child process: \d+ {sys.executable} -c import signal"):
+        process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with process.stdout:
+            process.stdout.readline()
     process.kill()
     process.wait()
 

@@ -216,11 +216,17 @@ def _children() -> list[int]:
 
 
 def _describe_process(pid: int) -> str:
+    process = Path(f"/proc/{pid}")
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+        if not command:  # it has ended, or has only just begun
+            name, _, state = (process / "stat").read_text().rpartition(")")
+            if state.split()[0] == "Z":
+                return f"{pid}, which has ended and was not waited for"
+            command = name.partition("(")[2]
     except OSError as exc:
         command = type(exc).__name__
-    return f"{pid} {command}" if command else f"{pid}, which has ended and was not waited for"
+    return f"{pid} {command}"
 
 
 # --- files
