@@ -304,16 +304,16 @@ class ComponentBase(ComponentToConfig[ConfigT], ComponentLoader, Generic[ConfigT
 class Component(ComponentFromConfig[ConfigT], ComponentSchemaType[ConfigT], Generic[ConfigT]):
     """What a class derives from that can be made from a configuration, besides its interface.
 
-    ```python
-    class Clock(ComponentBase[ClockConfig], Component[ClockConfig]):
-        component_type = "clock"
-        component_config_schema = ClockConfig
+    ::
 
-        def _to_config(self) -> ClockConfig: ...
+        class Clock(ComponentBase[ClockConfig], Component[ClockConfig]):
+            component_type = "clock"
+            component_config_schema = ClockConfig
 
-        @classmethod
-        def _from_config(cls, config: ClockConfig) -> Self: ...
-    ```
+            def _to_config(self) -> ClockConfig: ...
+
+            @classmethod
+            def _from_config(cls, config: ClockConfig) -> Self: ...
     """
 
 

@@ -65,9 +65,9 @@ class ComponentPolicy:
     Packages announce theirs as entry points of the group ``trio_agents.components``. The value is
     the class, which is then found by its path and by the name of the entry point.
 
-    ```python
-    ComponentPolicy(namespaces=["my_app.agents"], classes=[MyTool])
-    ```
+    ::
+
+        ComponentPolicy(namespaces=["my_app.agents"], classes=[MyTool])
 
     Attributes:
         classes: Classes that may be loaded by the provider they dump themselves with. They come

@@ -124,8 +124,8 @@ class TaskScope:
             return False
         if self.cancel_called:
             return True
-        # asyncio does not say who has cancelled a task. Who cancels all, cancels the caller too. And
-        # a wait for a reply that goes on although it was cancelled is not disturbed by once more.
+        # asyncio does not say who has cancelled a task. Who cancels all, cancels the caller too. A
+        # wait for a reply that goes on although it was cancelled is not disturbed by once more.
         caller = asyncio.current_task()
         waits_for: Any = getattr(self._task, "_fut_waiter", None)
         is_waiting_on = isinstance(waits_for, AsyncioReply) and waits_for.interrupted

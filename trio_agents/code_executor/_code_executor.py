@@ -44,10 +44,10 @@ class CodeResult:
 class CodeExecutor(ABC, ComponentBase[BaseModel]):
     """Runs code.
 
-    ```python
-    async with LocalCommandLineCodeExecutor(work_dir="work") as executor:
-        result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
-    ```
+    ::
+
+        async with LocalCommandLineCodeExecutor(work_dir="work") as executor:
+            result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
     """
 
     component_type = "code_executor"

@@ -221,10 +221,10 @@ def with_requirements(
 ) -> Callable[[Callable[P, T]], FunctionWithRequirements[T, P]]:
     """Decorate a function with what it needs where its text is run.
 
-    ```python
-    @with_requirements(python_packages=["pandas"], global_imports=["pandas"])
-    def load_data() -> pandas.DataFrame: ...
-    ```
+    ::
+
+        @with_requirements(python_packages=["pandas"], global_imports=["pandas"])
+        def load_data() -> pandas.DataFrame: ...
 
     Args:
         python_packages: packages that have to be installed.

@@ -39,10 +39,10 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
 
     Left out: looking for what fits a query. Every query finds everything.
 
-    ```python
-    memory = ListMemory()
-    await memory.add(MemoryContent(content="drinks tea", mime_type=MemoryMimeType.TEXT))
-    ```
+    ::
+
+        memory = ListMemory()
+        await memory.add(MemoryContent(content="drinks tea", mime_type=MemoryMimeType.TEXT))
 
     Args:
         name: what to call it.

@@ -27,9 +27,9 @@ class ChatCompletionClient(ComponentBase[BaseModel], ABC):
     Agents depend on this class and on no particular client, so any can be put in. One client may be
     used by any number of tasks at the same time.
 
-    ```python
-    result = await client.create([UserMessage(content="What is trio?", source="user")])
-    ```
+    ::
+
+        result = await client.create([UserMessage(content="What is trio?", source="user")])
     """
 
     component_type = "model"

@@ -31,9 +31,9 @@ _CANCELLED: Final = (MessageCancelled, _asyncio.MessageCancelled)
 class ToolAgent(RoutedAgent):
     """An agent that is sent a `FunctionCall` and answers with a `FunctionExecutionResult`.
 
-    ```python
-    await ToolAgent.register(runtime, "tools", lambda: ToolAgent("Runs tools.", [tool]))
-    ```
+    ::
+
+        await ToolAgent.register(runtime, "tools", lambda: ToolAgent("Runs tools.", [tool]))
 
     Calls run side by side, as messages to one agent do. See `tool_agent_caller_loop` for the side
     of whoever asks.

@@ -37,14 +37,14 @@ _events: Final = logging.getLogger(EVENT_LOGGER_NAME)
 class BaseTool(ABC, Tool, Generic[ArgsT, ReturnT], ComponentBase[BaseModel]):
     """A tool that is a class: it says what its arguments are, and runs.
 
-    ```python
-    class Dice(BaseTool[DiceArgs, int]):
-        def __init__(self) -> None:
-            super().__init__(DiceArgs, int, "roll", "Roll a dice.")
+    ::
 
-        async def run(self, args: DiceArgs, cancellation_token: CancellationToken) -> int:
-            return random.randint(1, args.sides)
-    ```
+        class Dice(BaseTool[DiceArgs, int]):
+            def __init__(self) -> None:
+                super().__init__(DiceArgs, int, "roll", "Roll a dice.")
+
+            async def run(self, args: DiceArgs, cancellation_token: CancellationToken) -> int:
+                return random.randint(1, args.sides)
 
     Derived from `Component` as well it can be dumped and loaded, without any code in its
     configuration.

@@ -26,12 +26,12 @@ _PROVIDER: Final = "trio_agents.tools.FunctionTool"
 class FunctionTool(BaseTool[BaseModel, Any], Component[FunctionToolConfig]):
     """A Python function as a tool: its signature is the schema.
 
-    ```python
-    async def get_price(ticker: str, date: Annotated[str, "as YYYY/MM/DD"]) -> float: ...
+    ::
+
+        async def get_price(ticker: str, date: Annotated[str, "as YYYY/MM/DD"]) -> float: ...
 
 
-    tool = FunctionTool(get_price, description="Get the price of a stock.")
-    ```
+        tool = FunctionTool(get_price, description="Get the price of a stock.")
 
     The function may be async, or an ordinary one, which is called in a worker thread with the
     context variables of whoever runs the tool. A thread cannot be cancelled: when the run is, the

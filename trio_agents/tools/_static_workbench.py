@@ -64,10 +64,11 @@ class StaticWorkbenchConfig(BaseModel):
 class StaticWorkbench(Workbench, Component[StaticWorkbenchConfig]):
     """A workbench of tools that stay the same.
 
-    ```python
-    async with StaticWorkbench([FunctionTool(get_price, "Get the price of a stock.")]) as workbench:
-        result = await workbench.call_tool("get_price", {"ticker": "AAPL"})
-    ```
+    ::
+
+        tools = [FunctionTool(get_price, "Get the price of a stock.")]
+        async with StaticWorkbench(tools) as workbench:
+            result = await workbench.call_tool("get_price", {"ticker": "AAPL"})
 
     It can be used without being started; then `reset` has nothing to go back to.
     """

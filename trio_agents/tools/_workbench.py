@@ -85,10 +85,10 @@ class ToolResult(BaseModel):
 class Workbench(ABC, ComponentBase[BaseModel]):
     """A set of tools that share state and resources, such as a browser or a server.
 
-    ```python
-    async with McpWorkbench(params) as workbench:
-        tools = await workbench.list_tools()
-    ```
+    ::
+
+        async with McpWorkbench(params) as workbench:
+            tools = await workbench.list_tools()
     """
 
     component_type = "workbench"

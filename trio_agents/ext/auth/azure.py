@@ -42,9 +42,9 @@ class TokenProviderConfig(BaseModel):
 class AzureTokenProvider(ComponentBase[TokenProviderConfig], Component[TokenProviderConfig]):
     """Gives tokens of Entra ID. It blocks; the clients of this library call it in a thread.
 
-    ```python
-    AzureTokenProvider(DefaultAzureCredential(), "https://cognitiveservices.azure.com/.default")
-    ```
+    ::
+
+        AzureTokenProvider(DefaultAzureCredential(), "https://cognitiveservices.azure.com/.default")
 
     With a ``DefaultAzureCredential`` it can be dumped and loaded: that takes its secrets from the
     environment it is in.

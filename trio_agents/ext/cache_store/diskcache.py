@@ -49,9 +49,9 @@ class DiskCacheStoreConfig(BaseModel):
 class DiskCacheStore(CacheStore[T], Component[DiskCacheStoreConfig]):
     """A cache on the local disk, which several processes may use at the same time.
 
-    ```python
-    store = DiskCacheStore[dict[str, str]](diskcache.Cache("cache"))
-    ```
+    ::
+
+        store = DiskCacheStore[dict[str, str]](diskcache.Cache("cache"))
 
     diskcache would pickle what it does not know, and unpickle whatever it finds. The store opens
     the directory of *cache_instance* itself, for text alone, when it is first asked; the settings

@@ -57,9 +57,9 @@ _IN_CONNECTION: Final = {"unix_socket_path": "path"}
 class RedisStore(CacheStore[T], Component[RedisStoreConfig]):
     """A cache in a Redis server, for any number of processes and machines.
 
-    ```python
-    store = RedisStore[dict[str, str]](redis.Redis(host="localhost"))
-    ```
+    ::
+
+        store = RedisStore[dict[str, str]](redis.Redis(host="localhost"))
 
     Values are JSON, see `trio_agents.ext.cache_store`. Nothing expires, unless the server is told
     to evict. A configuration holds what it has fields for; a client with other options, such as a

@@ -78,10 +78,10 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
     the one in ``DOCKER_HOST``, or at ``/var/run/docker.sock``. An application that is in a
     container itself mounts that socket, and then containers are its siblings.
 
-    ```python
-    async with DockerCommandLineCodeExecutor(work_dir="work", network_mode="none") as executor:
-        result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
-    ```
+    ::
+
+        async with DockerCommandLineCodeExecutor(work_dir="work", network_mode="none") as executor:
+            result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
 
     Args:
         image: what the container is made from.

@@ -76,11 +76,11 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
 
     Without a sandbox, code can do what the program can; see `LocalCommandLineCodeExecutor`.
 
-    ```python
-    async with JupyterCodeExecutor(sandbox=Sandbox()) as executor:
-        await executor.execute_code_blocks([CodeBlock("x = 1", "python")], token)
-        result = await executor.execute_code_blocks([CodeBlock("x + 1", "python")], token)
-    ```
+    ::
+
+        async with JupyterCodeExecutor(sandbox=Sandbox()) as executor:
+            await executor.execute_code_blocks([CodeBlock("x = 1", "python")], token)
+            result = await executor.execute_code_blocks([CodeBlock("x + 1", "python")], token)
 
     Args:
         kernel_name: of an installed kernel.

@@ -62,10 +62,10 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
     Without a sandbox, code can do what the program can: read keys, delete files, use the network.
     Then do not run what a model has written, nor anybody whom you would not give your shell.
 
-    ```python
-    async with LocalCommandLineCodeExecutor(work_dir="work", sandbox=Sandbox()) as executor:
-        result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
-    ```
+    ::
+
+        async with LocalCommandLineCodeExecutor(work_dir="work", sandbox=Sandbox()) as executor:
+            result = await executor.execute_code_blocks([CodeBlock("print(1)", "python")], token)
 
     It works without ``start`` as well: then only a temporary directory stays until the program
     ends.

@@ -86,9 +86,9 @@ class Sandbox(BaseModel):
     programs' memory, devices and, unless it is allowed, the network are not there at all. ``/tmp``
     is its own. When the block ends, whatever it has started ends with it.
 
-    ```python
-    LocalCommandLineCodeExecutor(work_dir="work", sandbox=Sandbox(read_only=["/data"]))
-    ```
+    ::
+
+        LocalCommandLineCodeExecutor(work_dir="work", sandbox=Sandbox(read_only=["/data"]))
 
     Attributes:
         network: Whether code may use the network of the host, its local services included.

@@ -43,11 +43,11 @@ _JSON: Final = "Answer with one JSON object and nothing around it."
 class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigurationConfigModel]):
     """Asks models of Anthropic. Extra ``anthropic``.
 
-    ```python
-    client = AnthropicChatCompletionClient(model="claude-sonnet-4-5")  # ANTHROPIC_API_KEY
-    result = await client.create([UserMessage(content="What is trio?", source="user")])
-    await client.close()
-    ```
+    ::
+
+        client = AnthropicChatCompletionClient(model="claude-sonnet-4-5")  # ANTHROPIC_API_KEY
+        result = await client.create([UserMessage(content="What is trio?", source="user")])
+        await client.close()
 
     The API has no JSON mode: ``json_output=True`` asks for JSON in the system message. A pydantic
     model is sent as a schema, if the model has ``structured_output``. Where a model thinks

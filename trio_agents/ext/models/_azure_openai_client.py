@@ -37,17 +37,17 @@ class AzureOpenAIChatCompletionClient(
 ):
     """Asks models of OpenAI that Azure hosts. Extra ``openai``.
 
-    ```python
-    client = AzureOpenAIChatCompletionClient(
-        model="gpt-4o",
-        azure_endpoint="https://my-resource.openai.azure.com",
-        azure_deployment="my-deployment",
-        api_version="2024-10-21",
-        azure_ad_token_provider=AzureTokenProvider(
-            DefaultAzureCredential(), "https://cognitiveservices.azure.com/.default"
-        ),
-    )
-    ```
+    ::
+
+        client = AzureOpenAIChatCompletionClient(
+            model="gpt-4o",
+            azure_endpoint="https://my-resource.openai.azure.com",
+            azure_deployment="my-deployment",
+            api_version="2024-10-21",
+            azure_ad_token_provider=AzureTokenProvider(
+                DefaultAzureCredential(), "https://cognitiveservices.azure.com/.default"
+            ),
+        )
 
     The key may also be in ``AZURE_OPENAI_API_KEY``, a token in ``AZURE_OPENAI_AD_TOKEN``. A token
     provider is asked before each request; one that is a plain function runs in a thread, as Azure's

@@ -68,9 +68,9 @@ class ChatCompletionCache(ChatCompletionClient, Component[ChatCompletionCacheCon
     never answered from the store. A *client* that cannot be dumped shares its answers with no
     other, and so not with itself in the next process.
 
-    ```python
-    client = ChatCompletionCache(OpenAIChatCompletionClient(model="gpt-4o"))
-    ```
+    ::
+
+        client = ChatCompletionCache(OpenAIChatCompletionClient(model="gpt-4o"))
 
     Args:
         client: the client that is asked.

@@ -28,11 +28,11 @@ _OBJECTS: Final = ("http_options", "token_counter")
 class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurationConfigModel]):
     """Asks models that an Ollama server runs. Extra ``ollama``.
 
-    ```python
-    client = OllamaChatCompletionClient(model="llama3.2")  # on this machine, or OLLAMA_HOST
-    result = await client.create([UserMessage(content="What is trio?", source="user")])
-    await client.close()
-    ```
+    ::
+
+        client = OllamaChatCompletionClient(model="llama3.2")  # on this machine, or OLLAMA_HOST
+        result = await client.create([UserMessage(content="What is trio?", source="user")])
+        await client.close()
 
     The API cannot be told that a tool has to be called. With ``tool_choice="required"`` the model
     is offered all tools, with a tool that one, with ``"none"`` none. It does not try again by

@@ -146,12 +146,12 @@ class _Call:
 class Assembly:
     """Puts an answer together that comes in pieces.
 
-    ```python
-    for chunk in chunks:
-        for text in assembly.add(chunk):
-            show(text)
-    result = assembly.result()
-    ```
+    ::
+
+        for chunk in chunks:
+            for text in assembly.add(chunk):
+                show(text)
+        result = assembly.result()
 
     Attributes:
         family: The model's family.

@@ -165,11 +165,11 @@ class OpenAIChatCompletionClient(
 ):
     """Asks models of OpenAI, and of every server that has its chat completions. Extra ``openai``.
 
-    ```python
-    client = OpenAIChatCompletionClient(model="gpt-4o")  # the key is in OPENAI_API_KEY
-    result = await client.create([UserMessage(content="What is trio?", source="user")])
-    await client.close()
-    ```
+    ::
+
+        client = OpenAIChatCompletionClient(model="gpt-4o")  # the key is in OPENAI_API_KEY
+        result = await client.create([UserMessage(content="What is trio?", source="user")])
+        await client.close()
 
     Models whose name begins with ``gemini-``, ``claude-`` or ``Llama-`` are asked where they live,
     with the key in ``GEMINI_API_KEY``, ``ANTHROPIC_API_KEY`` or ``LLAMA_API_KEY``. For any other

@@ -68,9 +68,9 @@ class ReplayChatCompletionClient(ChatCompletionClient, Component[ReplayChatCompl
     A text is answered as it is; streamed, it comes word by word. A `CreateResult` is answered with
     all that it says. A token is a word; pictures and tools cost none, and there is room for 10,000.
 
-    ```python
-    client = ReplayChatCompletionClient(["Trio is a library.", "You are welcome."])
-    ```
+    ::
+
+        client = ReplayChatCompletionClient(["Trio is a library.", "You are welcome."])
 
     Args:
         chat_completions: the answers.

@@ -64,10 +64,10 @@ class PythonCodeExecutionTool(
 ):
     """Runs Python code that a model has written.
 
-    ```python
-    async with DockerCommandLineCodeExecutor() as executor:
-        tool = PythonCodeExecutionTool(executor)
-    ```
+    ::
+
+        async with DockerCommandLineCodeExecutor() as executor:
+            tool = PythonCodeExecutionTool(executor)
 
     The executor belongs to the application, which starts and stops it. Code that fails is a result
     like any other: its output says why.

@@ -111,22 +111,22 @@ class HttpToolConfig(BaseModel):
 class HttpTool(BaseTool[BaseModel, Any], Component[HttpToolConfig]):
     """One endpoint of an HTTP API as a tool.
 
-    ```python
-    tool = HttpTool(
-        name="get_user",
-        description="Get a user by id.",
-        scheme="https",
-        host="api.example.com",
-        port=443,
-        path="/users/{id}",
-        method="GET",
-        json_schema={
-            "type": "object",
-            "properties": {"id": {"type": "string"}},
-            "required": ["id"],
-        },
-    )
-    ```
+    ::
+
+        tool = HttpTool(
+            name="get_user",
+            description="Get a user by id.",
+            scheme="https",
+            host="api.example.com",
+            port=443,
+            path="/users/{id}",
+            method="GET",
+            json_schema={
+                "type": "object",
+                "properties": {"id": {"type": "string"}},
+                "required": ["id"],
+            },
+        )
 
     Arguments that the path names go there, quoted. The others are the query of ``GET`` and
     ``DELETE``, and a JSON object in the body of the other methods. An answer with the status of

@@ -28,9 +28,9 @@ __all__ = ["LangChainToolAdapter"]
 class LangChainToolAdapter(BaseTool[BaseModel, object]):
     """A tool of LangChain's, by its own name, description and schema.
 
-    ```python
-    tool = LangChainToolAdapter(PythonAstREPLTool(locals={"df": df}))
-    ```
+    ::
+
+        tool = LangChainToolAdapter(PythonAstREPLTool(locals={"df": df}))
 
     An async tool is awaited, and may only wait for what works on the event loop that runs. Any
     other is called in a worker thread; cancelled, it goes on alone and its result is thrown away.

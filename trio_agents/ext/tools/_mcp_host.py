@@ -50,12 +50,12 @@ logger = logging.getLogger(ROOT_LOGGER_NAME)
 class McpHost:
     """What a session offers to its server: hooks, each of which may be left out.
 
-    ```python
-    async def ask_the_user(params: ElicitRequestParams) -> ElicitResult:
-        return ElicitResult(action="accept", content=await my_form(params.message))
+    ::
 
-    McpWorkbench(server_params, host=McpHost(elicitation=ask_the_user, roots=["/work"]))
-    ```
+        async def ask_the_user(params: ElicitRequestParams) -> ElicitResult:
+            return ElicitResult(action="accept", content=await my_form(params.message))
+
+        McpWorkbench(server_params, host=McpHost(elicitation=ask_the_user, roots=["/work"]))
 
     Attributes:
         sampling: Has a model go on with a conversation of the server's; `sampling_with` makes one

@@ -44,10 +44,10 @@ _UNWINDING: Final = 1.0  # seconds that a lost request waits to learn why
 class McpSession:
     """A conversation with an MCP server. Any task may use it, also many at the same time.
 
-    ```python
-    async with McpSession(StdioServerParams(command="my-server")) as session:
-        result = await session.call_tool("add", {"a": 1, "b": 2})
-    ```
+    ::
+
+        async with McpSession(StdioServerParams(command="my-server")) as session:
+            result = await session.call_tool("add", {"a": 1, "b": 2})
 
     Answers are the SDK's own types, those of ``mcp_types``. `McpWorkbench` presents the tools as
     agents and models take them.
@@ -452,10 +452,10 @@ async def create_mcp_server_session(
 ) -> AsyncGenerator[McpSession, None]:
     """Open a session for the length of a block, for several tools to share.
 
-    ```python
-    async with create_mcp_server_session(params) as session:
-        tools = await mcp_server_tools(params, session=session)
-    ```
+    ::
+
+        async with create_mcp_server_session(params) as session:
+            tools = await mcp_server_tools(params, session=session)
 
     Raises:
         McpError: as `McpSession.start` does.

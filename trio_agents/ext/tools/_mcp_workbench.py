@@ -46,12 +46,12 @@ class McpWorkbenchConfig(BaseModel):
 class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
     """The tools of an MCP server.
 
-    ```python
-    params = StdioServerParams(command="npx", args=["@playwright/mcp"], read_timeout_seconds=60)
-    async with McpWorkbench(params) as workbench:
-        tools = await workbench.list_tools()
-        result = await workbench.call_tool("browser_navigate", {"url": "http://localhost"})
-    ```
+    ::
+
+        params = StdioServerParams(command="npx", args=["@playwright/mcp"], read_timeout_seconds=60)
+        async with McpWorkbench(params) as workbench:
+            tools = await workbench.list_tools()
+            result = await workbench.call_tool("browser_navigate", {"url": "http://localhost"})
 
     It may be started, used and stopped by different tasks, also many at the same time. If the
     server dies, calls raise `McpConnectionError`, those under way at once, until `reset`.
