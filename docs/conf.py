@@ -28,6 +28,7 @@ default_role = "py:obj"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # or each attribute called "type" would be a target for the builtin
 
 html_theme = "furo"
 html_title = f"trio_agents {release}"
