@@ -114,7 +114,7 @@ async def test_a_kernel_is_no_reader_of_the_programs_environment(tmp_path: Path)
 @on_trio
 async def test_a_cell_that_publishes_without_end_is_cut_and_interrupted(tmp_path: Path) -> None:
     executor = JupyterCodeExecutor(
-        timeout=0.5, output_dir=tmp_path, kill_grace=30, max_output=100, sandbox=None
+        timeout=3, output_dir=tmp_path, kill_grace=30, max_output=100, sandbox=None
     )
     async with executor:
         block = python("while True: display({'text/plain': 'x'}, raw=True)")
