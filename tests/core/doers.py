@@ -88,7 +88,7 @@ def check_idle(runtime: SingleThreadedAgentRuntime) -> None:
         assert not activation.runners
         assert not activation._held
         assert activation.starter is activation.closing is None
-        assert activation.waiting_for_places() == 0
+        assert activation.line() == ()
         assert activation._inside == 0
 
 

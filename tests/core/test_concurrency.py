@@ -845,6 +845,57 @@ async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: ob
     assert log == [0, 1]
 
 
+def test_who_waits_for_room_is_refused_when_the_agent_has_to_wait_for_him_to_be_let_go_of() -> None:
+    refused: list[BaseException] = []
+
+    async def main() -> None:
+        go = loop.Event()
+
+        async def publish_to_myself(agent: Doer, ctx: MessageContext) -> None:
+            await go.wait()
+            for _ in range(2):
+                await runtime.publish_message(nothing, TO_A)
+
+        async def send() -> None:
+            try:
+                await runtime.send_message(publish_to_myself, A)
+            except DeadlockError as exc:
+                refused.append(exc)
+
+        async def let_go() -> None:
+            await go.wait()
+            await runtime.deactivate(A)
+
+        async with open_runtime() as runtime:
+            await open_doers(runtime, mailbox_size=1)
+            async with loop.open_nursery() as nursery:
+                nursery.start_soon(send)
+                nursery.start_soon(let_go)
+                await wait_all_tasks_blocked()
+                go.set()
+            await drain(runtime)
+            check_idle(runtime)
+
+    under_seeds(main)
+    assert refused  # in some orders
+
+
+async def test_an_intervention_handler_that_fills_the_mailbox_before_its_message_is_refused(
+    autojump_clock: object,
+) -> None:
+    class Publish(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            await runtime.publish_message(nothing, TO_A)
+            return message
+
+    async with open_runtime(intervention_handlers=[Publish()]) as runtime:
+        await open_doers(runtime, mailbox_size=1)
+        with pytest.raises(DeadlockError, match="doer/a -> doer/a"):
+            await runtime.send_message(nothing, A)
+        await drain(runtime)
+        check_idle(runtime)
+
+
 async def test_a_factory_that_fills_the_mailbox_of_its_agent_is_refused(
     autojump_clock: object,
 ) -> None:

@@ -382,9 +382,9 @@ class Activation:
         else:
             self._inside -= 1
 
-    def waiting_for_places(self) -> int:
-        """How many messages stand in line before the mailbox."""
-        return len(self._line) if self._line else 0
+    def line(self) -> tuple[Envelope, ...]:
+        """Give the messages that stand in line before the mailbox."""
+        return tuple(self._line or ())
 
 
 def _admit(envelope: Envelope) -> None:

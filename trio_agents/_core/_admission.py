@@ -213,10 +213,7 @@ class Admission:
             assert activation is not None
             error = begin_waiting(delivery, activation)
             if error is not None:
-                publication.reply = None
-                if publication.stage is not SETTLED:
-                    self._pipeline.cancel(publication, "its publisher would wait for ever")
-                raise error
+                raise self._refuse_publisher(publication, error)
 
         def give_up() -> bool:
             publication.reply = None
@@ -230,4 +227,13 @@ class Admission:
             for delivery in outside:
                 end_waiting(delivery)
             publication.reply = None
+        error, publication.error = publication.error, None
+        if error is not None:
+            raise self._refuse_publisher(publication, error)
         reply.raise_if_cancelled()
+
+    def _refuse_publisher(self, publication: Publication, error: BaseException) -> BaseException:
+        publication.reply = None
+        if publication.stage is not SETTLED:
+            self._pipeline.cancel(publication, "its publisher would wait for ever")
+        return error

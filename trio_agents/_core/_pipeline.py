@@ -55,7 +55,7 @@ from ._registration import Registry
 from ._room import Door
 from ._state import check_agent_state
 from ._supervision import Supervisor
-from ._waits import begin_waiting, end_waiting
+from ._waits import begin_waiting, end_waiting, find_deadlock
 from ._workers import Workers
 
 if TYPE_CHECKING:
@@ -346,6 +346,7 @@ class Pipeline:
                     self._end_farewell(envelope, None)  # it is not idle any more
                 else:
                     activation.close_after(envelope)
+                    self._check_publishers(activation)
                 return True
             before = copy_context()
             await self.close_agent(envelope, activation)
@@ -438,6 +439,19 @@ class Pipeline:
             error = begin_waiting(envelope, activation)
             if error is not None:
                 self.settle(envelope, FAILED, error=error)
+
+    def _check_publishers(self, activation: Activation) -> None:
+        """Refuse those who wait for room, if they would for ever: an obstacle has come to be."""
+        for delivery in activation.line():
+            if not delivery.noted_by:
+                continue
+            error = find_deadlock(delivery)
+            if error is not None:
+                assert isinstance(delivery, Delivery)
+                publication = delivery.publication
+                assert publication.reply is not None
+                publication.error = error
+                publication.reply.set()
 
     async def _start(self, envelope: Envelope, activation: Activation) -> bool:
         """Make the agent for the first message to it."""
@@ -655,6 +669,7 @@ class Pipeline:
             targets = [*(envelope.deliveries or ())]
         for target in targets:
             target.activation.hold(target)
+            self._check_publishers(target.activation)
         return targets
 
     def _pass_on(self, envelope: Envelope, held: Sequence[Envelope]) -> None:

@@ -4,9 +4,10 @@ A request waits at an agent for one of the handlers that hold its places (``max_
 the factory that makes it, or for an intervention handler that looks at an earlier message to it:
 all three are *obstacles*. An obstacle waits itself for the requests that it, or what it called, has
 sent. A request is stuck if too many of some group of its obstacles are, and an obstacle is stuck if
-*any* request it waits for is. The last step that closes such a circle is always a request that
-begins to wait, so that is when we look. Only those pay who do not get through at once, and only if
-a handler waits for them.
+*any* request it waits for is. The last step that closes such a circle is a request that begins to
+wait, so that is when we look. Only those pay who do not get through at once, and only if a handler
+waits for them. One other step may: publishers wait for room from when they publish, and what was
+submitted before becomes an obstacle to them when its turn comes. So we look then, too.
 
 Each envelope knows the requests below it that wait so (`Envelope.blocked`): the search walks over
 those alone.
@@ -21,7 +22,7 @@ from ._envelope import (
     Envelope,
 )
 
-__all__ = ["begin_waiting", "end_waiting"]
+__all__ = ["begin_waiting", "end_waiting", "find_deadlock"]
 
 # A group of obstacles: what each of them waits for, and how many of them are too many.
 Group = tuple[list[list[Envelope]], int]
@@ -49,10 +50,17 @@ def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError |
     envelope.noted_by = callers
     if not any(_holds_up(caller) for caller in callers):
         return None  # a chain that grows at this end is not walked along each time
+    error = find_deadlock(envelope)
+    if error is not None:
+        end_waiting(envelope)
+    return error
+
+
+def find_deadlock(envelope: Envelope) -> DeadlockError | None:
+    """Give an error if *envelope*, which waits at its agent, would for ever."""
     circle = _find_circle(envelope)
     if not circle:
         return None
-    end_waiting(envelope)
     return DeadlockError(
         "these agents would wait for each other for ever: "
         + " -> ".join(str(waiting.activation.id) for waiting in circle if waiting.activation)
