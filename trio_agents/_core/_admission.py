@@ -227,9 +227,9 @@ class Admission:
             for delivery in outside:
                 end_waiting(delivery)
             publication.reply = None
-        error, publication.error = publication.error, None
-        if error is not None:
-            raise self._refuse_publisher(publication, error)
+        refusal, publication.error = publication.error, None
+        if refusal is not None:
+            raise self._refuse_publisher(publication, refusal)
         reply.raise_if_cancelled()
 
     def _refuse_publisher(self, publication: Publication, error: BaseException) -> BaseException:
