@@ -70,11 +70,11 @@ def search(bug: Bug) -> Finding:
 def row_of(finding: Finding) -> str:
     """Write the row of the table."""
     text = finding.text
-    seed = re.search(r"seed (\d+)", text)
+    seed = re.search(r"seed[ =](\d+)", text)
     schedule = re.search(r'replay\(scenario, "([^"]*)"\)', text)
     is_plain = "fails under the plain schedule" in text
-    decisions = re.search(r"It needs (\d+) decisions?", text)
-    how = "the plain one" if is_plain else f"{decisions[1]} decisions" if decisions else "-"
+    decisions = re.search(r"It needs (\d+ decisions?)", text)
+    how = "the plain one" if is_plain else decisions[1] if decisions else "-"
     cells = [
         finding.bug.name,
         finding.bug.row,
