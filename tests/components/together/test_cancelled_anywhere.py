@@ -138,6 +138,7 @@ async def jupyter(port: int) -> AsyncIterator[Do]:
     async with JupyterCodeExecutor(sandbox=None, kill_grace=20) as executor:
 
         async def run(token: CancellationToken) -> None:
+            # It takes a while, so that moments of a cancellation fall into it.
             block = CodeBlock("import time; time.sleep(0.05); print(1)", "python")
             result = await executor.execute_code_blocks([block], token)
             assert result.output.strip() == "1"
@@ -199,7 +200,7 @@ async def mcp_restart(port: int) -> AsyncIterator[Do]:
 @asynccontextmanager
 async def functions(port: int) -> AsyncIterator[Do]:
     async def slow(x: int) -> int:
-        await anyio.sleep(0.01)
+        await anyio.sleep(0.01)  # moments of a cancellation fall into it
         return x
 
     tool = FunctionTool(slow, "x")
