@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from time import monotonic
 from typing import Final
 
-from ._imports import PACKAGES, measure_import
+from ._imports import STATEMENTS, measure_import
 from ._report import Line, page, terminal_table, write_page
 from ._sample import WARM_UP, Sample
 from ._scenarios import BY_NAME, SCENARIOS, SYSTEMS, Scenario
@@ -77,14 +77,14 @@ class Run:
         worker = self._workers.get(system)
         if worker is None or system in line.failed:
             return None
-        if scenario.in_parent and system not in PACKAGES:
+        if scenario.in_parent and system not in STATEMENTS[scenario.name]:
             return None
         if not scenario.in_parent and scenario.name not in worker.scenarios:
             return None
         count = scenario.count_for(system, quick=self._quick)
         try:
             if scenario.in_parent:
-                return measure_import(system)
+                return measure_import(STATEMENTS[scenario.name][system])
             if scenario.fresh:
                 with Worker(system) as fresh:
                     return fresh.run(scenario.name, count)

@@ -1,9 +1,8 @@
-# How long `import trio_agents` takes: what a command line tool or a cold start pays before it does
-# anything.
+# How long imports take: what a command line tool or a cold start pays before it does anything.
 #
-# Wall time of a new interpreter that imports the package minus that of one that imports nothing,
-# both with their .pyc files written. `-X importtime` is not used, as it costs time itself and shows
-# a tree where one number is wanted.
+# Wall time of a new interpreter that imports the names minus that of one that imports nothing, both
+# with their .pyc files written. The runtime's name is asked for, as a facade alone may put it off.
+# `-X importtime` is not used, as it costs time itself and shows a tree where one number is wanted.
 
 from __future__ import annotations
 
@@ -19,13 +18,21 @@ from ._sample import Sample
 from ._scenarios import ASYNCIO, AUTOGEN, FLOOR, OURS, PYKKA
 from ._worker import ROOT, WorkerFailed
 
-PACKAGES: Final[Mapping[str, str]] = {
-    OURS: "trio_agents",
-    ASYNCIO: "trio_agents.asyncio",
-    AUTOGEN: "autogen_core",
-    PYKKA: "pykka",
-    FLOOR: "trio",
+STATEMENTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "import": {
+        OURS: "from trio_agents import SingleThreadedAgentRuntime",
+        ASYNCIO: "from trio_agents.asyncio import SingleThreadedAgentRuntime",
+        AUTOGEN: "from autogen_core import SingleThreadedAgentRuntime",
+        PYKKA: "from pykka import ThreadingActor",
+        FLOOR: "import trio",
+    },
+    "import-models": {
+        OURS: "import trio_agents.models",
+        AUTOGEN: "import autogen_core.models",
+        FLOOR: "from pydantic import BaseModel",
+    },
 }
+"""What each scenario imports, in each system."""
 TRIES: Final = 3
 """Interpreters per round and system; the round's value is their median."""
 
@@ -51,16 +58,15 @@ def _start_and_end(code: str) -> float:
     return seconds
 
 
-def measure_import(system: str) -> Sample:
-    """One round: the seconds that importing the package of *system* adds to a start.
+def measure_import(statement: str) -> Sample:
+    """One round: the seconds that *statement* adds to the start of an interpreter.
 
     Raises:
         WorkerFailed: the import fails.
     """
-    code = f"import {PACKAGES[system]}"
-    _start_and_end(code)
+    _start_and_end(statement)
     empty, full = [], []
     for _ in range(TRIES):
         empty.append(_start_and_end("pass"))
-        full.append(_start_and_end(code))
+        full.append(_start_and_end(statement))
     return Sample(median(full) - median(empty), 1)

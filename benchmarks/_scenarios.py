@@ -187,12 +187,24 @@ SCENARIOS: Final = (
         name="import",
         title="import",
         per="import",
-        what="a new interpreter that imports the package minus one that imports nothing; the floor "
+        what="a new interpreter that imports the runtime minus one that imports nothing; the floor "
         "imports trio",
         count=1,
         quick=1,
         unit=MILLISECONDS,
         limit=0.150,
+        in_parent=True,
+    ),
+    Scenario(
+        name="import-models",
+        title="import of what is said to models",
+        per="import",
+        what="the same with the types of messages to models, and without a runtime where that can "
+        "be had; the floor imports pydantic's `BaseModel`",
+        count=1,
+        quick=1,
+        unit=MILLISECONDS,
+        limit=0.250,
         in_parent=True,
     ),
 )

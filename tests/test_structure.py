@@ -135,4 +135,17 @@ def modules_after(statement: str) -> set[str]:
 # PKG-02
 def test_importing_the_package_imports_nothing_on_demand() -> None:
     # What trio itself imports is not ours to avoid.
-    assert (modules_after("import trio_agents") - modules_after("import trio")) & ON_DEMAND == set()
+    imported = modules_after("from trio_agents import open_runtime")
+    assert (imported - modules_after("import trio")) & ON_DEMAND == set()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["from trio_agents import RoutedAgent, message_handler", "import trio_agents.models"],
+)
+def test_modules_of_messages_and_agents_import_no_event_loop(statement: str) -> None:
+    assert modules_after(statement) & EVENT_LOOPS == set()
+
+
+def test_the_runtime_on_asyncio_does_not_import_trio() -> None:
+    assert "trio" not in modules_after("from trio_agents.asyncio import open_runtime")

@@ -23,15 +23,6 @@ from ._agents._class_subscriptions import (
 from ._agents._closure_agent import ClosureAgent as ClosureAgent, ClosureContext as ClosureContext
 from ._agents._routed_agent import RoutedAgent as RoutedAgent
 from ._components import COMPONENT_NAMES
-from ._core._ledger import DeadLetter as DeadLetter, RuntimeStatistics as RuntimeStatistics
-from ._loops._state_files import (
-    load_state_file as load_state_file,
-    save_state_file as save_state_file,
-)
-from ._loops._trio_runtime import (
-    SingleThreadedAgentRuntime as SingleThreadedAgentRuntime,
-    open_runtime as open_runtime,
-)
 from ._sansio._abc import (
     Agent as Agent,
     AgentRuntime as AgentRuntime,
@@ -124,6 +115,15 @@ if TYPE_CHECKING:
         current_component_policy as current_component_policy,
         use_component_policy as use_component_policy,
     )
+    from ._core._ledger import DeadLetter as DeadLetter, RuntimeStatistics as RuntimeStatistics
+    from ._loops._state_files import (
+        load_state_file as load_state_file,
+        save_state_file as save_state_file,
+    )
+    from ._loops._trio_runtime import (
+        SingleThreadedAgentRuntime as SingleThreadedAgentRuntime,
+        open_runtime as open_runtime,
+    )
 
 __all__ = [
     "EVENT_LOGGER_NAME",
@@ -200,5 +200,18 @@ __all__ = [
 
 claim_names(__name__, globals())
 
-# Components need pydantic, and a program without any does not wait for that.
-__getattr__ = names_on_demand(__name__, globals(), COMPONENT_NAMES)
+# Components need pydantic, and a program without any does not wait for that. The runtime needs
+# trio: a module of messages and agents does not, and asyncio's runtime has no use for it.
+__getattr__, __dir__ = names_on_demand(
+    __name__,
+    globals(),
+    {
+        **COMPONENT_NAMES,
+        "DeadLetter": "trio_agents._core._ledger",
+        "RuntimeStatistics": "trio_agents._core._ledger",
+        "SingleThreadedAgentRuntime": "trio_agents._loops._trio_runtime",
+        "load_state_file": "trio_agents._loops._state_files",
+        "open_runtime": "trio_agents._loops._trio_runtime",
+        "save_state_file": "trio_agents._loops._state_files",
+    },
+)

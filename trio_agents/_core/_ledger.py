@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from .._sansio._facade import claim
 from ._envelope import (
     CANCELLED,
     DROPPED,
@@ -168,3 +169,7 @@ class Ledger:
             yield event
         finally:
             self.watches.remove(entry)
+
+
+claim("trio_agents", DeadLetter)
+claim("trio_agents", RuntimeStatistics)

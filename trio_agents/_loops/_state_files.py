@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import sniffio
 
+from .._sansio._facade import claim_names
 from .._sansio._state_file import (
     check_keep,
     place_of,
@@ -175,3 +176,6 @@ async def _in_thread(work: Callable[[], T]) -> T:
     if cancelled is not None:
         raise cancelled
     return result
+
+
+claim_names("trio_agents", globals())

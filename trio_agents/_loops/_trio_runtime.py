@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Unpack
 
 from .._core._runtime import Runtime, RuntimeOptions, running
+from .._sansio._facade import claim_names
 from ._trio import TrioLoop, let_interrupts_wait
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
@@ -33,3 +34,6 @@ def open_runtime(
 
 
 let_interrupts_wait()
+
+
+claim_names("trio_agents", globals())

@@ -28,8 +28,8 @@ def claim(module: str, value: Any) -> None:
 
 def names_on_demand(
     module: str, namespace: dict[str, Any], homes: Mapping[str, str]
-) -> Callable[[str], Any]:
-    """Return the ``__getattr__`` of a module, some of whose names are imported when asked for.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` of a module that imports some names when asked for.
 
     Args:
         module: the module's name.
@@ -44,4 +44,7 @@ def names_on_demand(
         value = namespace[name] = getattr(importlib.import_module(home), name)
         return value
 
-    return __getattr__
+    def __dir__() -> list[str]:
+        return sorted({*namespace, *homes})
+
+    return __getattr__, __dir__

@@ -167,4 +167,4 @@ __all__ = [
 claim_names(__name__, globals())
 
 # Components need pydantic, and a program without any does not wait for that.
-__getattr__ = names_on_demand(__name__, globals(), COMPONENT_NAMES)
+__getattr__, __dir__ = names_on_demand(__name__, globals(), COMPONENT_NAMES)
