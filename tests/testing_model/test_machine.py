@@ -12,7 +12,11 @@ from trio_agents import AgentId, TopicId
 from trio_agents._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from trio_agents.testing._acts import Body, Kind, LoopName, Seen, Wait
 from trio_agents.testing._model import Model
-from trio_agents.testing.nightly._model import SIGHTS, compare_with_model
+from trio_agents.testing.nightly._model import (
+    SIGHTS,
+    compare_with_model,
+    try_programs,
+)
 from trio_agents.testing.nightly._row import Watch
 from trio_agents.testing.stateful import Disagreement, RuntimeMachine
 
@@ -132,9 +136,20 @@ def test_the_row_of_the_long_run_meets_everything_that_can_be_seen() -> None:
 
 
 def test_the_row_says_how_to_repeat_what_it_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Model, "statistics", lambda self: {"accepted": -1})
+    statistics = Model.statistics
+    monkeypatch.setattr(
+        Model,
+        "statistics",
+        lambda self: {"accepted": -1} if self.counts["accepted"] > 2 else statistics(self),
+    )
     watch = Watch(goal=1, seconds=60)
     monkeypatch.setattr(watch, "goes_on", iter([True, False]).__next__)
     compare_with_model(watch)
-    assert watch.report.violated == 1
-    assert "try_programs(0, 'trio'" in watch.report.violations[0]
+    [violation] = watch.report.violations
+    found, _, command = violation.rpartition(" To repeat it: ")
+    assert "accepted: expected -1, found" in found
+    # The program is in the command: the seed alone gives it in the same process only.
+    command = command.replace("try_programs(0, ", "try_programs(1, ")
+    with pytest.raises(Disagreement) as repeated:
+        eval(command, {"try_programs": try_programs, "Watch": Watch})
+    assert str(repeated.value) in found

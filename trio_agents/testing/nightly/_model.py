@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from typing import Any, Final, get_args
 
@@ -31,8 +32,24 @@ SIGHTS: Final = (
 )
 
 
-def try_programs(seed: int, loop: LoopName, *, programs: int = PROGRAMS, watch: Watch) -> None:
+def try_programs(
+    seed: int,
+    loop: LoopName,
+    *,
+    programs: int = PROGRAMS,
+    watch: Watch,
+    repeat: tuple[str, bytes] | None = None,
+) -> None:
     """Do the programs of a seed, and count their rules.
+
+    Args:
+        seed: It decides the programs, in a process that has imported the same modules: hypothesis
+            draws constants out of their code.
+        loop: The event loop.
+        programs: How many.
+        watch: Who counts.
+        repeat: A program that was met before, in whatever process, instead: the version of
+            hypothesis and what its ``@reproduce_failure`` takes.
 
     Raises:
         BaseException: The model does not agree, or something that neither of both expected.
@@ -58,6 +75,7 @@ def try_programs(seed: int, loop: LoopName, *, programs: int = PROGRAMS, watch: 
         phases=[hypothesis.Phase.generate],
         database=None,
         deadline=None,
+        print_blob=True,
         suppress_health_check=[
             hypothesis.HealthCheck.too_slow,
             hypothesis.HealthCheck.data_too_large,
@@ -65,7 +83,8 @@ def try_programs(seed: int, loop: LoopName, *, programs: int = PROGRAMS, watch: 
             hypothesis.HealthCheck.large_base_example,
         ],
     )
-    machine: Any = hypothesis.seed(seed)(CountingMachine)
+    drawn = hypothesis.reproduce_failure(*repeat) if repeat else hypothesis.seed(seed)
+    machine: Any = drawn(CountingMachine)
     run_state_machine_as_test(machine, settings=settings)
 
 
@@ -76,12 +95,22 @@ def compare_with_model(watch: Watch) -> None:
         loop = LOOPS[seed % len(LOOPS)]
         try:
             try_programs(seed, loop, watch=watch)
-        except Exception:
+        except Exception as error:
+            found = re.search(r"@reproduce_failure(\(.*\))", "\n".join(notes_of(error)))
+            repeat = f", repeat={found[1]}" if found else ""
             watch.violation(
                 f"{traceback.format_exc(limit=-3)} To repeat it: "
-                f"try_programs({seed}, {loop!r}, watch=Watch(goal=1, seconds=1))"
+                f"try_programs({seed}, {loop!r}, watch=Watch(goal=1, seconds=1){repeat})"
             )
         watch.met(loop)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Give what was noted of an error; a program that fails in several ways raises a group."""
+    found = list(getattr(error, "__notes__", ()))
+    if isinstance(error, BaseExceptionGroup):
+        found += [note for one in error.exceptions for note in notes_of(one)]
+    return found
 
 
 ROWS: Final = (
