@@ -25,6 +25,7 @@ ROOT: Final = HERE.parent.parent
 PAGE: Final = ROOT / "docs" / "reliability.md"
 MARKS: Final = re.compile("(<!-- planted: begin -->\n).*(<!-- planted: end -->)", re.DOTALL)
 
+WIDTH: Final = 100  # of a schedule, in characters
 SEEDS: Final = 1000
 SECONDS: Final = 60
 AT_ONCE: Final = 2
@@ -79,12 +80,19 @@ def row_of(finding: Finding) -> str:
         finding.bug.name,
         finding.bug.row,
         seed[1] if seed else "-",
-        f"`{schedule[1]}`" if schedule else "-",
+        f"`{shorten(schedule[1])}`" if schedule else "-",
         how,
         str(finding.seeds),
         f"{finding.seconds:.1f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def shorten(schedule: str) -> str:
+    """Cut a schedule that nobody reads off at a decision."""
+    if len(schedule) <= WIDTH:
+        return schedule
+    return f"{schedule[: schedule.rindex(',', 0, WIDTH)]},..."
 
 
 def main(name: str = "") -> None:
@@ -103,7 +111,8 @@ def main(name: str = "") -> None:
     text = (
         f"Each was found within {SEEDS} seeds and {SECONDS} seconds. The schedule is the plainest\n"
         f"that shows it; seconds are those of the search, before anything was made plainer.\n"
-        f"`python tests/trial/table.py NAME` repeats one, and prints its program.\n\n"
+        f"`python tests/trial/table.py NAME` repeats one, and prints its program, and its\n"
+        f"schedule whole where it is cut off here.\n\n"
     )
     page = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(MARKS.sub(lambda m: m[1] + text + table + "\n" + m[2], page), encoding="utf-8")
