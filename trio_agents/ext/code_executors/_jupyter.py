@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self, cast, final
 
 import anyio
-from pydantic import BaseModel, Field, SecretStr
 
 from ..._components._component import Component
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ...code_executor import CodeBlock, CodeExecutor, CodeResult
 from ._host import DEFAULT_KILL_GRACE, Host, Interpreter, check_bounds
+from ._host_config import HostConfig, config_of
 from ._jupyter_kernel import Kernel, KernelDied, need_jupyter
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT, Output
@@ -54,17 +54,12 @@ class JupyterCodeResult(CodeResult):
     output_files: list[Path] = field(default_factory=list[Path])
 
 
-class JupyterCodeExecutorConfig(BaseModel):
+class JupyterCodeExecutorConfig(HostConfig):
     """The configuration of a `JupyterCodeExecutor`; AutoGen's has the first three."""
 
     kernel_name: str = "python3"
     timeout: int | float = 60
     output_dir: str | None = None
-    env: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
-    sandbox: Sandbox | None = None
-    limits: ResourceLimits | None = None
-    kill_grace: float = DEFAULT_KILL_GRACE
-    max_output: int = DEFAULT_MAX_OUTPUT
 
 
 class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
@@ -272,27 +267,16 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
             kernel_name=self._kernel_name,
             timeout=self._timeout,
             output_dir=None if self._scratch.given is None else str(self._scratch.given),
-            env={name: SecretStr(value) for name, value in self._host.env.items()},
-            sandbox=self._host.sandbox,
-            limits=self._host.limits,
-            kill_grace=self._host.kill_grace,
-            max_output=self._host.max_output,
+            **config_of(self._host),
         )
 
     @classmethod
     def _from_config(cls, config: JupyterCodeExecutorConfig) -> Self:
-        arguments: dict[str, Any] = {}
-        if config.sandbox is not None:  # that there is none was not decided by the program
-            arguments["sandbox"] = config.sandbox
         return cls(
             kernel_name=config.kernel_name,
             timeout=config.timeout,
             output_dir=config.output_dir,
-            env={name: value.get_secret_value() for name, value in config.env.items()},
-            limits=config.limits,
-            kill_grace=config.kill_grace,
-            max_output=config.max_output,
-            **arguments,
+            **config.host_arguments(),
         )
 
 

@@ -7,10 +7,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import anyio
-from pydantic import BaseModel, Field, SecretStr
 
 from ..._components._component import Component
 from ..._components._policy import check_code_is_allowed
@@ -26,6 +25,7 @@ from ._functions_module import (
     FunctionsModule,
 )
 from ._host import DEFAULT_KILL_GRACE, Host, Interpreter, check_bounds
+from ._host_config import HostConfig, config_of
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT
 from ._result import CommandLineCodeResult, Finished, run_blocks
@@ -37,7 +37,7 @@ __all__ = ["LocalCommandLineCodeExecutor", "LocalCommandLineCodeExecutorConfig"]
 _PROVIDER: Final = "trio_agents.ext.code_executors.local.LocalCommandLineCodeExecutor"
 
 
-class LocalCommandLineCodeExecutorConfig(BaseModel):
+class LocalCommandLineCodeExecutorConfig(HostConfig):
     """The configuration of a `LocalCommandLineCodeExecutor`; AutoGen's has the first four."""
 
     timeout: int | float = 60
@@ -45,11 +45,6 @@ class LocalCommandLineCodeExecutorConfig(BaseModel):
     functions_module: str = "functions"
     cleanup_temp_files: bool = True
     virtual_env: str | None = None
-    env: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])
-    sandbox: Sandbox | None = None
-    limits: ResourceLimits | None = None
-    kill_grace: float = DEFAULT_KILL_GRACE
-    max_output: int = DEFAULT_MAX_OUTPUT
 
 
 class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeExecutorConfig]):
@@ -271,29 +266,18 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
             functions_module=self._functions.name,
             cleanup_temp_files=self._clean_up,
             virtual_env=None if environment is None else str(environment.env_dir),
-            env={name: SecretStr(value) for name, value in self._host.env.items()},
-            sandbox=self._host.sandbox,
-            limits=self._host.limits,
-            kill_grace=self._host.kill_grace,
-            max_output=self._host.max_output,
+            **config_of(self._host),
         )
 
     @classmethod
     def _from_config(cls, config: LocalCommandLineCodeExecutorConfig) -> Self:
-        arguments: dict[str, Any] = {}
-        if config.sandbox is not None:  # that there is none was not decided by the program
-            arguments["sandbox"] = config.sandbox
         return cls(
             timeout=config.timeout,
             work_dir=config.work_dir,
             functions_module=config.functions_module,
             cleanup_temp_files=config.cleanup_temp_files,
             virtual_env_context=_context_of(config.virtual_env),
-            env={name: value.get_secret_value() for name, value in config.env.items()},
-            limits=config.limits,
-            kill_grace=config.kill_grace,
-            max_output=config.max_output,
-            **arguments,
+            **config.host_arguments(),
         )
 
 
