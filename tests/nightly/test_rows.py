@@ -1,4 +1,4 @@
-"""A short run of each row of the long run. What every change has to pass is ten times as much."""
+"""A short run of each row of the long run. What every change has to pass is more: ``--quick``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from trio_agents.testing.nightly._row import Row, Watch
 from trio_agents.testing.nightly._rows import ROWS
 
-PATIENCE = 30  # seconds; where a goal is not reached in them, less was tried
+PATIENCE = 3  # seconds; where a goal is not reached in them, less was tried
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)

@@ -213,7 +213,7 @@ ROWS: Final = (
         promise="every invariant of the monitor, after each step",
         work=run_schedules,
         weight=12,
-        quick_goal=300_000,
+        quick_goal=1_000_000,
         expects=(*OUTCOMES, *PROGRAMS),
     ),
     Row(

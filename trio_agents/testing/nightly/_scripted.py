@@ -64,7 +64,7 @@ ROWS: Final = (
         HANGING,
         goal=10_000,
         promise="token, scope, deadline and stop free its sender at that moment",
-        rounds=5,
+        rounds=13,
     ),
     _row(
         "handler-ignores-cancel",
@@ -72,7 +72,7 @@ ROWS: Final = (
         IGNORING,
         goal=1_000,
         promise="its sender and stop wait for it, others go on",
-        rounds=5,
+        rounds=17,
     ),
     _row(
         "handler-blocks",
@@ -80,6 +80,7 @@ ROWS: Final = (
         BLOCKING,
         goal=100,
         promise="afterwards everybody is served",
+        rounds=3,
     ),
     _row(
         "worker-reuse",
@@ -97,7 +98,7 @@ ROWS: Final = (
         FACTORIES,
         goal=10_000,
         promise="one agent for an id or none; all that wait are told; the next send works",
-        rounds=4,
+        rounds=72,
     ),
     _row(
         "circles",
@@ -105,7 +106,7 @@ ROWS: Final = (
         CIRCLES,
         goal=10_000,
         promise="answered, or DeadlockError in no time",
-        rounds=4,
+        rounds=13,
     ),
     _row(
         "deep",
