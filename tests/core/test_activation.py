@@ -473,6 +473,22 @@ async def test_a_factory_that_makes_no_agent_is_a_type_error(made: Any) -> None:
             await runtime.send_message(tell, A)
 
 
+async def test_a_factory_whose_signature_nobody_knows_is_called() -> None:
+    async with open_runtime() as runtime:
+        await runtime.register_factory("actor", dict)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"dict for actor/a.*not an Agent"):
+            await runtime.send_message(tell, A)
+
+
+@pytest.mark.parametrize("call", ["agent_metadata", "agent_save_state"])
+async def test_what_is_no_id_is_refused(call: str) -> None:
+    async with open_runtime() as runtime:
+        await runtime.register_factory("actor", Actor)
+        method: Any = getattr(runtime, call)
+        with pytest.raises(TypeError, match="AgentId, not int"):
+            await method(3)
+
+
 # RT-20
 async def test_a_type_can_be_registered_once() -> None:
     async with open_runtime() as runtime:
@@ -820,6 +836,19 @@ async def test_a_close_that_raises_reaches_deactivate_and_the_agent_is_let_go_of
         assert await runtime.try_get_underlying_agent_instance(A) is not agent
         with pytest.raises(ZeroDivisionError):
             await runtime.deactivate(A)
+
+
+async def test_a_close_that_raises_reaches_deactivate_outside_of_the_block_too() -> None:
+    class Broken(Actor):
+        async def close(self) -> None:
+            raise ZeroDivisionError
+
+    runtime = SingleThreadedAgentRuntime()
+    await Broken.register(runtime, "actor", Broken)
+    await runtime.get(A, lazy=False)
+    with pytest.raises(ZeroDivisionError):
+        await runtime.deactivate(A)
+    assert runtime.statistics().agents == 0
 
 
 async def test_a_cancelled_deactivate_leaves_the_agent_alive() -> None:
@@ -1198,6 +1227,26 @@ async def test_an_instance_that_comes_after_one_was_deactivated_serves_those_who
         new = Actor()
         await runtime.register_agent_instance(new, A)
         assert await runtime.send_message(who, A) is new
+
+
+async def test_an_instance_may_come_while_a_publication_is_on_its_way_to_it() -> None:
+    heard: list[AgentId] = []
+
+    async def hear(agent: Actor, ctx: MessageContext) -> None:
+        heard.append(agent.id)
+
+    class Register(DefaultInterventionHandler):
+        async def on_publish(self, message: Any, **_: Any) -> Any:
+            await runtime.register_agent_instance(Actor(), A)
+            return message
+
+    async with open_runtime(intervention_handlers=[Register()]) as runtime:
+        await runtime.register_agent_instance(Actor(), B)
+        await runtime.add_subscription(TypeSubscription("news", "actor"))
+        await runtime.publish_message(hear, NEWS)
+        await runtime.stop_when_idle()
+        check_idle(runtime)
+    assert heard == [A]
 
 
 # --- idle agents

@@ -289,6 +289,38 @@ async def test_a_message_that_is_cancelled_before_its_turn_is_never_seen(
 # --- what may become of it
 
 
+async def test_a_handler_need_not_be_async(autojump_clock: object) -> None:
+    class Shout:
+        def on_send(self, message: Any, **_: Any) -> Any:
+            return Note(message.text.upper())
+
+        def on_publish(self, message: Any, **_: Any) -> Any:
+            return Note(message.text.upper())
+
+        def on_response(self, message: Any, **_: Any) -> Any:
+            return Note(message.text + "!")
+
+    handler: Any = Shout()
+    async with open_runtime(intervention_handlers=[handler]) as runtime:
+        heard = await open_listeners(runtime)
+        assert await runtime.send_message(Note("hello"), A) == Note("re: HELLO!")
+        await runtime.publish_message(Note("news"), TO_A)
+    assert heard == [(A, "HELLO"), (A, "NEWS")]
+
+
+async def test_a_handler_may_give_a_class_as_the_message(autojump_clock: object) -> None:
+    class Made:
+        def __init__(self, agent: Doer, ctx: MessageContext) -> None: ...
+
+    class Replace(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            return Made
+
+    async with open_runtime(intervention_handlers=[Replace()]) as runtime:
+        await Doer.register(runtime, "doer", Doer)
+        assert isinstance(await runtime.send_message(nothing, A), Made)
+
+
 # IV-04, IV-05, IV-06, IV-10
 async def test_each_handler_sees_what_the_one_before_returned(autojump_clock: object) -> None:
     class Add(DefaultInterventionHandler):

@@ -15,6 +15,7 @@ import trio
 from trio_agents import (
     AgentId,
     BaseAgent,
+    CancellationToken,
     DefaultInterventionHandler,
     MessageContext,
     RoutedAgent,
@@ -1531,6 +1532,32 @@ async def test_process_next_waits_while_there_is_nothing() -> None:
         await wait_all_tasks_blocked()
         await outcome.send(runtime, tell)
         assert outcome.value == "I am actor/a"
+
+
+# ST-11
+async def test_process_next_goes_on_waiting_if_what_came_was_cancelled_before_it_was_taken() -> (
+    None
+):
+    returned = loop.Event()
+    handler = Handler()
+    handler.go.set()
+
+    async def process_next() -> None:
+        await runtime.process_next()
+        returned.set()
+
+    async with loop.open_nursery() as nursery, await new_runtime() as runtime:
+        nursery.start_soon(process_next)
+        await wait_all_tasks_blocked()
+        token = CancellationToken()
+        await runtime.publish_message(handler, NEWS, cancellation_token=token)
+        token.cancel()
+        await wait_all_tasks_blocked()
+        assert not returned.is_set()
+        assert handler.began == 0
+        await runtime.publish_message(handler, NEWS)
+        await returned.wait()
+        assert handler.began == 1
 
 
 # ST-11
