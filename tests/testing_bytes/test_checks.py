@@ -243,6 +243,20 @@ def test_a_slow_reader_is_found_in_a_long_run_only() -> None:
     assert "here: reading 1 bytes took" in watch.report.violations[0]
 
 
+def test_a_reader_of_much_may_take_some_times_as_long_as_json() -> None:
+    payload = b"[" + b"[]," * 30_000 + b"[]]"
+    watch = Watch(goal=1, seconds=60)
+    check_cost(watch, json.loads, payload, "here", timed=True, memory=False)
+    assert watch.report.violations == []
+
+    def read(payload: bytes) -> None:
+        for _ in range(50):
+            json.loads(payload)
+
+    check_cost(watch, read, payload, "here", timed=True, memory=False)
+    assert "json reads as many bytes of lists in" in watch.report.violations[0]
+
+
 def test_a_greedy_reader_is_found() -> None:
     watch = Watch(goal=1, seconds=60)
     check_cost(watch, lambda payload: bytes(10**6), b"1", "here", timed=False, memory=True)

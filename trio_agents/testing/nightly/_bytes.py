@@ -61,6 +61,7 @@ ROWS: Final = (
         weight=1,
         quick_goal=len(LIMITS),
         expects=tuple(LIMITS),
+        alone=True,  # two that fill the memory slow each other down
     ),
     Row(
         name="ids",

@@ -4,13 +4,15 @@ Whatever is read is read under an audit hook: that nothing is imported, compiled
 because bytes say so is checked with each of them, and not by a test of its own.
 
 Time is that of the thread, and the least of three: a machine that was busy elsewhere proves
-nothing. Only a long run judges it. Python needs more than twenty times the bytes of ``[[],[],[]]``
-for the lists in it, and to find out how deep they lie takes as much again, so the bound on memory
-follows from that and not from the size of what was sent.
+nothing. Only a long run judges it. What is large may take so many times what `json` takes, measured
+beside it: machines differ, and one is not always as fast as it was. Python needs more than twenty
+times the bytes of ``[[],[],[]]`` for the lists in it, and to find out how deep they lie takes as
+much again, so the bound on memory follows from that and not from the size of what was sent.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import threading
@@ -27,13 +29,14 @@ __all__ = [
     "Audit",
     "again",
     "check_cost",
+    "json_seconds",
     "read_memory",
     "read_seconds",
     "the_audit",
 ]
 
 MAX_SECONDS: Final = 0.010  # for what fits a frame; what is larger may take its time by the byte
-MAX_SECONDS_PER_BYTE: Final = 0.4e-6
+MAX_TIMES_JSON: Final = 8
 MAX_BYTES: Final = 96 * 1024
 MAX_BYTES_PER_BYTE: Final = 64
 LARGE: Final = 64 * 1024  # from here on the overhead of one call says nothing any more
@@ -97,6 +100,12 @@ def read_seconds(read: Callable[[bytes], object], payload: bytes) -> float:
     return best
 
 
+def json_seconds(size: int) -> float:
+    """Measure what `json` takes for lists of so many bytes, the dearest of what it reads."""
+    lists = b",".join([b"[]"] * (size // 3 + 1))
+    return read_seconds(json.loads, b"[" + lists + b"]")
+
+
 def read_memory(read: Callable[[bytes], object], payload: bytes) -> int:
     """Measure how many bytes reading needs at its peak, what it returns included."""
     was_tracing = tracemalloc.is_tracing()
@@ -126,8 +135,13 @@ def check_cost(
     size = len(payload)
     seconds = read_seconds(read, payload)
     watch.figure("slowest payload, ms", seconds * 1000)
-    if timed and seconds > MAX_SECONDS + size * MAX_SECONDS_PER_BYTE:
-        watch.violation(f"{where}: reading {size} bytes took {seconds * 1000:.1f} ms")
+    if timed and seconds > MAX_SECONDS:
+        by_json = json_seconds(size)
+        if seconds > MAX_SECONDS + MAX_TIMES_JSON * by_json:
+            watch.violation(
+                f"{where}: reading {size} bytes took {seconds * 1000:.1f} ms; json reads as many "
+                f"bytes of lists in {by_json * 1000:.1f} ms"
+            )
     if memory:
         peak = read_memory(read, payload)
         if size >= LARGE:
