@@ -34,6 +34,8 @@ UNCOUNTED = (
     "components/mcp",
     "components/programs",
     "components/together",
+    "core/test_interrupt.py",
+    "core/test_ledger_model.py",
     "demo",
     "migrate",
     "nightly",

@@ -212,7 +212,7 @@ def test_the_report_says_what_was_reached_and_what_that_bounds() -> None:
     assert "| when | 2026-01-02, for 1.5 hours in 2 processes, seeds from 7 |" in text
     assert "| what is tried | nothing breaks | 5 tries | 50% | 0 | < 0.6 |" in text
     assert "| what is tried | p99, ms | 1.5 |" in text
-    assert "| what is tried | 1 | kind: 3 times |" in text
+    assert "| what is tried | 1 | kind: 3 times | 1 |" in text
     assert "### Violations" not in text
 
 
@@ -228,8 +228,24 @@ def test_the_report_says_what_was_not_run() -> None:
 
 
 def test_what_was_met_too_rarely_is_named() -> None:
-    assert a_night().too_rare(3) == {}
-    assert a_night().too_rare(4) == {"a-row": ["kind"]}
+    # Half of the goal was reached, so half as often is enough.
+    night = Night([row(expects=("kind", "other"), goal=100)], 2)
+    night.reports["a-row"] = Report(units=50, reached=Counter(kind=3, other=9))
+    assert night.too_rare(7) == {}
+    assert night.too_rare(8) == {"a-row": ["kind"]}
+
+
+def test_where_a_night_has_few_tries_half_an_even_share_is_enough() -> None:
+    night = Night([row(expects=("kind", "other"), goal=100)], 2)
+    night.reports["a-row"] = Report(units=100, reached=Counter(kind=25, other=75))
+    assert night.too_rare(1000) == {}
+    night.reports["a-row"] = Report(units=100, reached=Counter(kind=24, other=76))
+    assert night.too_rare(1000) == {"a-row": ["kind"]}
+
+
+def test_what_was_never_met_is_too_rare_however_little_was_tried() -> None:
+    night = Night([row(expects=("kind",), goal=100)], 2)
+    assert night.too_rare(1) == {"a-row": ["kind"]}
 
 
 # --- the command

@@ -91,6 +91,7 @@ class _Writer:
         self._number = 10
         self._is_started = False
         self._must_start = False
+        self._has_published = False  # something that waits for a start
         self._interventions = self._one_of([0, 0, 0, 1, 1, 2])
         # What is dropped on its way, and what fails there, is never finished in AutoGen's books.
         self._is_calm = self._random.random() < 0.7
@@ -124,12 +125,15 @@ class _Writer:
     def _next_call(self, *, is_last: bool) -> SequentialCall:
         if is_last:
             return self._lifetime("stop_when_idle" if self._is_started else "start")
+        if self._has_published and self._random.random() < 0.3:
+            return self._take_up()
         if self._must_start or (not self._is_started and self._random.random() < 0.35):
             return self._lifetime("start")
         lot = self._random.random()
         if lot < 0.4 and self._is_started:  # before, its sender would wait for ever
             return self._submit("send", self._one_of(AGENTS))
         if lot < 0.6:
+            self._has_published = not self._is_started
             return self._submit("publish", self._one_of(TOPICS))
         if lot < 0.65:
             stop: CallName = "stop_when_idle" if self._is_calm else "stop"
@@ -138,21 +142,21 @@ class _Writer:
 
     def _lifetime(self, name: CallName) -> SequentialCall:
         self._is_started = name == "start"
-        self._must_start = False
+        self._must_start = self._has_published = False
         return SequentialCall(name)
 
     def _change(self) -> SequentialCall:
         name: CallName = self._one_of(
             ["register", "subscribe", "unsubscribe", "get", "save_agent", "load_agent"]
             + ["save", "save", "load", "count", "start", "process_next", "process_next"]
-            + ([] if self._is_started else ["close", "process_next"])
+            + ([] if self._is_started else ["close"] * 3 + ["process_next"])
         )
         agent = self._one_of(AGENTS)
         match name:
             case "register":
                 return SequentialCall(name, (self._one_of(TYPES), self._factory()))
             case "subscribe":
-                is_new = self._random.random() < 0.9
+                is_new = self._random.random() < 0.7
                 return self._subscribe(
                     self._new_name("s") if is_new else self._one_of(SUBSCRIPTIONS)
                 )
@@ -169,13 +173,14 @@ class _Writer:
             case "start" | "close":
                 return self._lifetime(name)
             case "process_next":
-                if self._is_started:
-                    return SequentialCall("count")
-                # Its handlers may have sent requests, and would wait for ever.
-                self._must_start = True
-                return SequentialCall(name)
+                return SequentialCall("count") if self._is_started else self._take_up()
             case _:
                 return SequentialCall(name)
+
+    def _take_up(self) -> SequentialCall:
+        # Its handlers may have sent requests, and would wait for ever.
+        self._must_start, self._has_published = True, False
+        return SequentialCall("process_next")
 
     def _submit(self, name: CallName, to: AgentId | TopicId) -> SequentialCall:
         message = Message(self._new_name("m"), self._body(0))

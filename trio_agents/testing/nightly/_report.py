@@ -25,7 +25,7 @@ def render(night: Night, *, hours: float, seed: int, at_least: int, day: date | 
         night: What was reached.
         hours: How long it took.
         seed: Where the seeds began.
-        at_least: How often everything had to be met that must be.
+        at_least: How often everything is met in a night that must be.
         day: When it was; today.
     """
     parts = [_head(night, hours=hours, seed=seed, day=day or date.today())]
@@ -100,7 +100,8 @@ def _met(night: Night, at_least: int) -> str:
         if row.expects and row.name not in night.missing:
             rarest = min(row.expects, key=lambda name: reached[name])
             lines.append(
-                f"| {row.title} | {len(row.expects)} | {rarest}: {reached[rarest]:,} times |"
+                f"| {row.title} | {len(row.expects)} | {rarest}: {reached[rarest]:,} times "
+                f"| {night.wanted(row, at_least):,} |"
             )
     if not lines:
         return ""
@@ -108,11 +109,12 @@ def _met(night: Night, at_least: int) -> str:
         [
             "### What had to be met",
             "",
-            f"A fault that never happened was not survived. Each of these had to be met {at_least} "
-            "times at least, or the run had failed.",
+            "A fault that never happened was not survived. In a night each kind has to be met "
+            f"{at_least} times, or half as often as an even share where a night has few tries. Of "
+            "that a run needs as much as it has of a night, or it has failed.",
             "",
-            "| in | kinds | the rarest |",
-            "|---|---|---|",
+            "| in | kinds | the rarest | had to be met |",
+            "|---|---|---|---|",
             *lines,
         ]
     )

@@ -45,14 +45,24 @@ class Night:
         """How many violations there were."""
         return sum(report.violated for report in self.reports.values())
 
+    def wanted(self, row: Row, at_least: int) -> int:
+        """How often each kind of a row had to be met, if it is so often in a night.
+
+        A night of few tries has each kind half as often as an even share. Of that a row has had as
+        much as of its night; once is the least.
+        """
+        share = min(1.0, self.reports.get(row.name, Report()).units / row.goal)
+        return max(1, int(min(at_least, row.goal / len(row.expects) / 2) * share))
+
     def too_rare(self, at_least: int) -> dict[str, list[str]]:
-        """Name what a row must have met so often, and has not."""
+        """Name what a row must have met more often, *at_least* so often in a night."""
         rare: dict[str, list[str]] = {}
         for row in self.rows:
-            if row.name in self.missing:
+            if row.name in self.missing or not row.expects:
                 continue
             reached = self.reports.get(row.name, Report()).reached
-            names = [name for name in row.expects if reached[name] < at_least]
+            wanted = self.wanted(row, at_least)
+            names = [name for name in row.expects if reached[name] < wanted]
             if names:
                 rare[row.name] = names
         return rare
