@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-PROGRAMS: Final = 400  # the long run does more: its row "autogen"
+PROGRAMS: Final = 1000  # the long run does more: its row "autogen"
 PARTS: Final = 5
 ROOT: Final = Path(__file__).parent.parent.parent
 
