@@ -25,6 +25,7 @@ from trio_agents import (
     TopicId,
     TypeSubscription,
 )
+from trio_agents._core._envelope import Request
 
 from . import loop
 from .loop import SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
@@ -508,6 +509,27 @@ async def test_a_handled_message_is_not_kept_alive() -> None:
         await runtime.send_message(message, A)
         del message
         assert is_gone(reference)
+
+
+async def test_a_handler_that_goes_on_keeps_no_requests_that_had_to_wait_in_line() -> None:
+    alive: list[int] = []
+
+    async def give_way(agent: Actor, ctx: MessageContext) -> None:
+        await loop.checkpoint()
+
+    async def ask_often(agent: Actor, ctx: MessageContext) -> None:
+        for _ in range(10):
+            async with loop.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(agent.send_message, give_way, AgentId("serial", "x"))
+        gc.collect()
+        alive.append(sum(type(thing) is Request for thing in gc.get_objects()))
+
+    async with open_runtime() as runtime:
+        await register(runtime)
+        await Actor.register(runtime, "serial", Actor, max_concurrency=1)
+        await runtime.send_message(ask_often, A)
+    assert alive[0] < 10  # of thirty
 
 
 async def test_a_reply_is_not_kept_alive() -> None:

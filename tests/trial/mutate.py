@@ -57,7 +57,8 @@ def places(tree: ast.Module) -> Iterator[tuple[ast.AST, str]]:
         elif isinstance(node, ast.AugAssign):
             yield node, "leave the assignment out"
         elif isinstance(node, ast.Return) and node.value is not None:
-            yield node, "return None"
+            if ast.unparse(node.value) != "None":
+                yield node, "return None"
         elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
             yield node, "True <-> False"
 
