@@ -235,7 +235,7 @@ def test_calls_of_one_turn_wake_the_trio_thread_once(monkeypatch: pytest.MonkeyP
             calls = [asyncio.create_task(runtime.send_message(tell, A)) for _ in range(1000)]
             await asyncio.sleep(0)
         await asyncio.gather(*calls)
-        # None if the one for `held_up` is still on its way: its call may have been taken up without.
+        # None if that for `held_up` is still on its way: its call may have been taken up without.
         assert wake_ups <= 1
 
     run(main)
