@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 from .._acts import LoopName, Seen
 from ._row import Row, Watch
@@ -107,9 +107,10 @@ def compare_with_model(watch: Watch) -> None:
 
 def notes_of(error: BaseException) -> list[str]:
     """Give what was noted of an error; a program that fails in several ways raises a group."""
-    found = list(getattr(error, "__notes__", ()))
+    found: list[str] = list(getattr(error, "__notes__", ()))
     if isinstance(error, BaseExceptionGroup):
-        found += [note for one in error.exceptions for note in notes_of(one)]
+        for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            found += notes_of(one)
     return found
 
 
