@@ -34,7 +34,7 @@ def names_on_demand(
     Args:
         module: the module's name.
         namespace: its globals.
-        homes: where each of those names comes from: a module, relative to this package.
+        homes: where each of those names comes from: the full name of a module.
     """
 
     def __getattr__(name: str) -> Any:
