@@ -139,6 +139,16 @@ def test_importing_the_package_imports_nothing_on_demand() -> None:
     assert (imported - modules_after("import trio")) & ON_DEMAND == set()
 
 
+@pytest.mark.parametrize("facade", ["trio_agents", "trio_agents.asyncio"])
+def test_dir_shows_what_is_not_imported_yet(facade: str) -> None:
+    code = f"import sys, {facade} as facade\nprint(set(facade.__all__) - set(dir(facade)))"
+    code += "\nprint('pydantic' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\nFalse\n"
+
+
 @pytest.mark.parametrize(
     "statement",
     ["from trio_agents import RoutedAgent, message_handler", "import trio_agents.models"],
