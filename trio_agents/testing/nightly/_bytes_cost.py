@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 MAX_SECONDS: Final = 0.010  # for what fits a frame; what is larger may take its time by the byte
-MAX_TIMES_JSON: Final = 8
+MAX_TIMES_JSON: Final = 4
 MAX_BYTES: Final = 96 * 1024
 MAX_BYTES_PER_BYTE: Final = 64
 LARGE: Final = 64 * 1024  # from here on the overhead of one call says nothing any more
