@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import site
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import ipykernel
 import pytest
+from jupyter_client.session import Session
 
 from trio_agents import CancellationToken
 from trio_agents.code_executor import CodeBlock, CodeExecutor
@@ -123,6 +125,74 @@ async def test_a_cell_that_publishes_without_end_is_cut_and_interrupted(tmp_path
         assert output.startswith("x\nx\n")
         assert "bytes of output left out" in output
         assert await outcome(executor, python("1")) == (0, "1")
+
+
+def losing(monkeypatch: pytest.MonkeyPatch, is_lost: Callable[[dict[str, Any]], bool]) -> None:
+    """Lose the first message that is of a kind, as ZeroMQ does if they come too fast."""
+    receive = Session.recv
+    lost: list[dict[str, Any]] = []
+
+    def lossy(session: Session, socket: Any) -> Any:
+        frames, message = receive(session, socket)
+        if message is not None and not lost and is_lost(message):
+            lost.append(message)
+            return receive(session, socket)
+        return frames, message
+
+    monkeypatch.setattr(Session, "recv", lossy)
+
+
+def is_end_of_a_cell(message: dict[str, Any]) -> bool:
+    asked, content = message["parent_header"].get("msg_type"), message["content"]
+    return bool(asked == "execute_request" and content.get("execution_state") == "idle")
+
+
+def is_error(message: dict[str, Any]) -> bool:
+    return bool(message["msg_type"] == "error")
+
+
+@on_trio
+async def test_a_cell_ends_though_the_word_of_its_end_is_lost(tmp_path: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=tmp_path, sandbox=None)
+    with pytest.MonkeyPatch.context() as patch:
+        losing(patch, is_end_of_a_cell)
+        async with executor:
+            note = "Some of the output came faster than it was read, and is lost"
+            assert await outcome(executor, python("x = 1; x")) == (0, f"1\n{note}")
+            assert await outcome(executor, python("x")) == (0, "1")
+
+
+@on_trio
+async def test_a_cell_fails_though_its_error_is_lost(tmp_path: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=tmp_path, sandbox=None)
+    with pytest.MonkeyPatch.context() as patch:
+        losing(patch, is_error)
+        async with executor:
+            code, output = await outcome(executor, python("1/0"))
+            assert code == 1
+            assert output.count("ZeroDivisionError: division by zero") == 1
+
+
+@on_trio
+async def test_after_a_flood_that_is_not_read_the_next_cell_is_as_ever(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "flooded")
+    with pytest.MonkeyPatch.context() as patch:
+        # Nothing is read after the first message, until the flood is over.
+        losing(patch, lambda message: is_flood(message) and not text_of(tmp_path / "flooded"))
+        async with JupyterCodeExecutor(output_dir=tmp_path, sandbox=None) as executor:
+            code, output = await outcome(executor, python(FLOOD))
+            assert code == 0
+            assert output.startswith("x\nx\n")
+            assert await outcome(executor, python("1")) == (0, "1")
+
+
+FLOOD = (
+    "for _ in range(5000): display({'text/plain': 'x'}, raw=True)\nwith open('flooded', 'w'): pass"
+)
+
+
+def is_flood(message: dict[str, Any]) -> bool:
+    return bool(message["msg_type"] == "display_data")
 
 
 STUBBORN = python(

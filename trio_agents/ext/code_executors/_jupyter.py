@@ -21,7 +21,7 @@ from ..._sansio._cancellation import CancellationToken
 from ...code_executor import CodeBlock, CodeExecutor, CodeResult
 from ._host import DEFAULT_KILL_GRACE, Host, Interpreter, check_bounds
 from ._host_config import HostConfig, config_of
-from ._jupyter_kernel import Kernel, KernelDied, need_jupyter
+from ._jupyter_kernel import Done, Kernel, KernelDied, need_jupyter
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT, Output
 from ._result import TIMED_OUT
@@ -230,26 +230,25 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
                 return result
 
     async def _run(self, kernel: Kernel, code: str, cell: _Cell) -> int:
-        done = False
+        has_ended = False
         try:
             with anyio.move_on_after(self._timeout):
-                await kernel.execute(code, cell.take)
-                done = True
+                done = await kernel.execute(code, cell.take)
+                has_ended = True
+                return cell.end(done)
         except KernelDied:
             cell.note("The kernel has ended, and its variables are gone")
-            done = True
+            has_ended = True
             return 1
         finally:
-            if not done:
+            if not has_ended:
                 # Shielded: a cell that nobody waits for any more has to end all the more.
                 with anyio.CancelScope(shield=True):
                     await self._interrupt(kernel)
-        if not done:
-            cell.note("Timeout: the block took too long and was interrupted")
-            if self._kernel is None:
-                cell.note("It went on, so the kernel was killed: its variables are gone")
-            return TIMED_OUT
-        return int(cell.failed)
+        cell.note("Timeout: the block took too long and was interrupted")
+        if self._kernel is None:
+            cell.note("It went on, so the kernel was killed: its variables are gone")
+        return TIMED_OUT
 
     async def _interrupt(self, kernel: Kernel) -> None:
         """Stop the cell that runs; the kernel is killed if it does not stop."""
@@ -298,7 +297,7 @@ class _Cell:
         self._files = files
         self._output = Output(max_output)
         self._last = ""
-        self.failed = False
+        self._failed = False
 
     def text(self) -> str:
         """Return the text."""
@@ -316,10 +315,21 @@ class _Cell:
             case "execute_result" | "display_data":
                 self._show(content["data"])
             case "error":
-                self.failed = True
-                self._add(kind, _COLOURS.sub("", "\n".join(content["traceback"])))
+                self._add_error(content)
             case _:
                 pass
+
+    def end(self, done: Done) -> int:
+        """Take in how it has ended, and return the exit code that stands for it."""
+        if not done.saw_all:
+            self.note("Some of the output came faster than it was read, and is lost")
+        if done.reply["status"] != "ok" and not self._failed:
+            self._add_error(done.reply)
+        return int(self._failed)
+
+    def _add_error(self, content: Mapping[str, Any]) -> None:
+        self._failed = True
+        self._add("error", _COLOURS.sub("", "\n".join(content.get("traceback", ()))))
 
     def _add(self, kind: str, text: str) -> None:
         # Pieces of a stream belong together; all else stands in lines of its own.

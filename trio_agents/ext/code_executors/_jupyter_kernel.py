@@ -12,14 +12,15 @@ can to a port, and a kernel in a sandbox needs no network.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 import anyio
 import anyio.lowlevel
@@ -35,10 +36,32 @@ __all__ = ["Kernel", "KernelDied", "need_jupyter"]
 
 _CHANNELS: Final = ("shell", "iopub", "stdin", "control", "hb")
 _STARTING: Final = 60.0  # seconds, for a kernel to answer for the first time
+_ASK_AGAIN: Final = 0.1  # seconds, for what it publishes about a question that it has answered
 
 
 class KernelDied(Exception):
     """The kernel's process has ended; what it said last is the message."""
+
+
+class Message(NamedTuple):
+    """What a kernel said on a channel about a request."""
+
+    channel: str
+    about: str
+    kind: str
+    content: dict[str, Any]
+
+
+class Done(NamedTuple):
+    """How code has ended.
+
+    Attributes:
+        reply: The kernel's answer, whose ``status`` is ``ok`` if the code has not failed.
+        saw_all: Whether all that was published has arrived, as far as that shows.
+    """
+
+    reply: Mapping[str, Any]
+    saw_all: bool
 
 
 def need_jupyter() -> None:
@@ -144,15 +167,19 @@ class Kernel:
             while True:
                 # What is published before the subscription has come through is not seen. So it is
                 # asked until what it publishes about the question is.
-                asked = self._send("shell", "kernel_info_request", {})
-                await self._next("shell", asked)
-                with anyio.move_on_after(0.1):
-                    await self._next("iopub", asked)
+                asked = {self._send("shell", "kernel_info_request", {})}
+                await self._next({"shell": asked})
+                with anyio.move_on_after(_ASK_AGAIN):
+                    await self._next({"iopub": asked})
                     return
         raise KernelDied(f"the kernel does not answer: {self.last_words()}")
 
-    async def execute(self, code: str, take: Callable[[str, Mapping[str, Any]], object]) -> None:
+    async def execute(self, code: str, take: Callable[[str, Mapping[str, Any]], object]) -> Done:
         """Run *code* until it is done, and hand over what is published about it.
+
+        A kernel drops what it publishes faster than it is read, and the word that the code is done
+        may be among that. So, once the kernel has answered, it is asked something else until it
+        publishes about that: then nothing about *code* is on its way any more.
 
         Args:
             code: what to run.
@@ -163,12 +190,28 @@ class Kernel:
         """
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         asked = self._send("shell", "execute_request", content)
-        while True:
-            kind, content = await self._next("iopub", asked)
-            if kind == "status" and content["execution_state"] == "idle":
-                break
-            take(kind, content)
-        await self._next("shell", asked)
+        later: set[str] = set()
+        reply: Mapping[str, Any] | None = None
+        saw_end = False
+        ask_at = math.inf
+        while not saw_end:
+            with anyio.CancelScope(deadline=ask_at) as waiting:
+                message = await self._next({"shell": {asked}, "iopub": {asked, *later}})
+                if message.channel == "shell":
+                    reply = message.content
+                    ask_at = anyio.current_time() + _ASK_AGAIN
+                elif message.about != asked:
+                    break
+                elif message.kind == "status":
+                    saw_end = message.content["execution_state"] == "idle"
+                else:
+                    take(message.kind, message.content)
+            if waiting.cancelled_caught:
+                later.add(self._send("shell", "kernel_info_request", {}))
+                ask_at = anyio.current_time() + _ASK_AGAIN
+        if reply is None:
+            reply = (await self._next({"shell": {asked}})).content
+        return Done(reply, saw_all=saw_end)
 
     async def interrupt(self, grace: float) -> bool:
         """Stop what it runs, for *grace* seconds, and say whether it did."""
@@ -178,7 +221,7 @@ class Kernel:
             else:
                 self._send("control", "interrupt_request", {})
             # It answers when it has come to an end with all that it was asked before.
-            await self._next("shell", self._send("shell", "kernel_info_request", {}))
+            await self._next({"shell": {self._send("shell", "kernel_info_request", {})}})
             return True
         return False
 
@@ -210,24 +253,30 @@ class Kernel:
         message = self._session.send(self._sockets[channel], kind, content)
         return str(message["header"]["msg_id"])
 
-    async def _next(self, channel: str, asked: str) -> tuple[str, dict[str, Any]]:
-        """Wait for a message on *channel* about the request *asked*. All others are left out.
+    async def _next(self, wanted: Mapping[str, Set[str]]) -> Message:
+        """Wait for a message about one of the requests that are *wanted* on each channel.
+
+        Messages about others are left out.
 
         Raises:
             KernelDied: the process has ended.
         """
-        socket = self._sockets[channel]
         while True:
             # A cell that publishes without end must not keep all others, and its timeout, waiting.
             await anyio.lowlevel.checkpoint()
-            _, message = self._session.recv(socket)  # does not block
-            if message is None:
-                await self._wait_for_something(socket)
-            elif message["parent_header"].get("msg_id") == asked:
-                return message["msg_type"], message["content"]
+            is_empty = True
+            for channel, requests in wanted.items():
+                _, message = self._session.recv(self._sockets[channel])  # does not block
+                if message is not None:
+                    is_empty = False
+                    about = message["parent_header"].get("msg_id")
+                    if about in requests:
+                        return Message(channel, about, message["msg_type"], message["content"])
+            if is_empty:
+                await self._wait_for_something([self._sockets[channel] for channel in wanted])
 
-    async def _wait_for_something(self, socket: zmq.Socket[bytes]) -> None:
-        """Wait until *socket* may have a message, or the process has ended."""
+    async def _wait_for_something(self, sockets: Sequence[zmq.Socket[bytes]]) -> None:
+        """Wait until one of *sockets* may have a message, or the process has ended."""
         import zmq
 
         died = False
@@ -238,13 +287,17 @@ class Kernel:
             died = True
             tasks.cancel_scope.cancel()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch)
+        async def wait_for(socket: zmq.Socket[bytes]) -> None:
             # The descriptor tells of changes only. Asking for the events arms it; what has come
             # since the last look would otherwise never be told of.
             if not int(socket.get(zmq.EVENTS)) & zmq.POLLIN:
                 await anyio.wait_readable(int(socket.get(zmq.FD)))
                 socket.get(zmq.EVENTS)
             tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            for socket in sockets:
+                tasks.start_soon(wait_for, socket)
         if died:
             raise KernelDied(self.last_words())
