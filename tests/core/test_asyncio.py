@@ -240,6 +240,23 @@ async def test_what_process_next_took_up_is_handled_although_it_had_to_wait_for_
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_a_publisher_that_waits_for_room_keeps_nobody_from_entering_the_block() -> None:
+    runtime = SingleThreadedAgentRuntime()
+    await Actor.register(runtime, "actor", Actor, mailbox_size=1)
+    await runtime.add_subscription(TypeSubscription("news", "actor"))
+    async with asyncio.TaskGroup() as group:
+        for _ in range(3):
+            group.create_task(runtime.publish_message(tell, NEWS))
+        await wait_all_tasks_blocked()
+        await runtime.process_next()
+        await wait_all_tasks_blocked()
+        assert runtime.statistics().handled == 1
+        async with runtime:
+            runtime.start()
+            await runtime.stop_when_idle()
+    assert runtime.statistics().handled == 3
+
+
 def test_start_without_a_running_loop_says_what_to_do() -> None:
     runtime = SingleThreadedAgentRuntime()
     with pytest.raises(RuntimeError, match="needs a running event loop: use it in a coroutine"):

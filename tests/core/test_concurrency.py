@@ -829,6 +829,25 @@ def test_publishers_that_would_wait_for_each_other_s_room_are_refused() -> None:
     under_seeds(main)
 
 
+async def test_a_publisher_waits_only_for_those_whose_mailbox_is_full(
+    autojump_clock: object,
+) -> None:
+    # `loose` waits for the publisher, who waits for `tight` alone: that is no circle.
+    tight, loose, publisher = (AgentId(type, "a") for type in ("tight", "loose", "publisher"))
+    async with open_runtime() as runtime:
+        await open_doers(runtime, type="tight", max_concurrency=1, mailbox_size=1)
+        await open_doers(runtime, type="loose", max_concurrency=1)
+        await Doer.register(runtime, "publisher", Doer, max_concurrency=1)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.send_message, wait(4), tight)
+            await loop.sleep(1)
+            nursery.start_soon(runtime.send_message, nothing, tight)
+            nursery.start_soon(runtime.send_message, tell(nothing, topic=TO_A, after=1), publisher)
+            nursery.start_soon(runtime.send_message, ask(publisher, after=2), loose)
+        await drain(runtime)
+        check_idle(runtime)
+
+
 async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: object) -> None:
     log: list[int] = []
 

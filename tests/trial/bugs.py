@@ -88,8 +88,8 @@ BUGS: Final = (
         "a factory that waits is called for each message [AutoGen]",
         ACTIVATION,
         "        if self.starter is not None:\n            return False\n"
-        "        if self._is_empty and self._has_room:\n",
-        "        if self._is_empty and self._has_room:\n",
+        "        if self.is_empty and self._has_room:\n",
+        "        if self.is_empty and self._has_room:\n",
     ),
     Bug(
         "states are saved while messages are handled [AutoGen]",

@@ -121,7 +121,7 @@ class Activation:
     @property
     def is_awaited(self) -> bool:
         """Whether anything waits that handlers of this agent could hold up."""
-        return not self._is_empty or bool(self._line) or bool(self._farewells)
+        return not self.is_empty or bool(self._line) or bool(self._farewells)
 
     # --- the mailbox
 
@@ -129,7 +129,7 @@ class Activation:
         """Whether a worker that took *envelope* from the run queue may go on with it now."""
         if self.starter is not None:
             return False
-        if self._is_empty and self._has_room:
+        if self.is_empty and self._has_room:
             return True
         return self._is_inside(envelope) or (self._has_room and self.is_reentrant(envelope))
 
@@ -196,7 +196,7 @@ class Activation:
         if isinstance(envelope, Farewell):
             queued = [f for f in self._farewells or () if f.stage is not SETTLED]
             self._farewells = [*queued, envelope]
-        if self._is_empty:
+        if self.is_empty:
             self.head = envelope  # most wait alone, and need no channel
             return
         if self._mailbox is None:
@@ -302,7 +302,7 @@ class Activation:
 
     def close_after(self, farewell: Farewell) -> None:
         """Close the agent when what was submitted before has been handled."""
-        if self.starter is None and self._is_empty:
+        if self.starter is None and self.is_empty:
             self.open = False
             self.closing = farewell
             self.advance()
@@ -310,7 +310,8 @@ class Activation:
             self.defer(farewell)
 
     @property
-    def _is_empty(self) -> bool:
+    def is_empty(self) -> bool:
+        """Whether nothing that was taken up has to wait here, and nobody closes the agent."""
         return self.closing is None and self.head is None and not self._waiting and not self._urgent
 
     def occupy(self, envelope: Envelope) -> None:
@@ -356,11 +357,11 @@ class Activation:
             return
         if not self.is_full:
             self._inside += 1
-            envelope.place = True
             return
         if self._line is None:
             self._line = deque()
         self._line.append(envelope)
+        envelope.has_no_room = True
         if isinstance(envelope, Delivery):
             envelope.publication.outside += 1
 
@@ -369,16 +370,12 @@ class Activation:
         self.queued -= 1
         if self.registration.mailbox_size is None:
             return
-        if not envelope.place:
+        if envelope.has_no_room:
             assert self._line is not None
             self._line.remove(envelope)
             _admit(envelope)
-            return
-        envelope.place = False
-        if self._line:
-            first = self._line.popleft()
-            first.place = True
-            _admit(first)
+        elif self._line:
+            _admit(self._line.popleft())
         else:
             self._inside -= 1
 
@@ -389,6 +386,7 @@ class Activation:
 
 def _admit(envelope: Envelope) -> None:
     # It has got a place in the mailbox, or will not need one any more.
+    envelope.has_no_room = False
     if isinstance(envelope, Delivery):
         publication = envelope.publication
         publication.outside -= 1

@@ -207,7 +207,7 @@ class Admission:
             DeadlockError: that would never be.
         """
         reply = publication.reply = self._loop.Reply()
-        outside = [d for d in publication.deliveries or () if not d.place]
+        outside = [d for d in publication.deliveries or () if d.has_no_room]
         for delivery in outside:
             activation = delivery.activation
             assert activation is not None

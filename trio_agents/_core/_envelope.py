@@ -82,12 +82,12 @@ class Envelope:
     context: MessageContext | None = None
     deliveries: list[Delivery] | None = None  # of a publication: its recipients, once worked out
     cancel_reason: str | None = None
+    has_no_room: bool = False  # it stands in line before a mailbox that is full
     held: bool = False  # its interception is not over: it keeps its place in the mailbox
     intercepted: bool = False  # and is not to be, any more
     link: int = 0  # the handle of the token's link
     noted_by: tuple[Envelope, ...] = ()  # those that have it among their `blocked`
     observation: Observation | None = None
-    place: bool = False  # it occupies a place in a bounded mailbox
     recipient: AgentId | None = None
     scope: CancelScope | None = None  # of the worker that has it
     stage: Stage = QUEUED
@@ -196,7 +196,7 @@ class Delivery(Envelope):
     @property
     def caller(self) -> Envelope | None:
         """The publisher's, but only while it waits for room: it does not wait for the handling."""
-        waits = not self.place and self.stage < RUNNING and self.publication.reply is not None
+        waits = self.has_no_room and self.stage < RUNNING and self.publication.reply is not None
         return self.parent if waits else None
 
 

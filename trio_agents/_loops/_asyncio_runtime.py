@@ -141,7 +141,7 @@ class SingleThreadedAgentRuntime(Runtime):
             and not self._hands
             # Nothing runs for a message that process_next took up while somebody else has its agent
             # made, outside of our nursery. It will need a worker then.
-            and not any(activation.is_awaited for activation in self._activations.values())
+            and all(activation.is_empty for activation in self._activations.values())
         )
 
     def _check_place(self) -> None:
