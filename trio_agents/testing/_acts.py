@@ -70,12 +70,16 @@ class Kind:
         fails: Whether it raises: never, the first time for each agent, or always.
         max_concurrency: As at registration.
         idle_timeout: As at registration.
+        mailbox_size: As at registration.
+        overflow: As at registration.
     """
 
     slow: bool = False
     fails: Literal["never", "first", "always"] = "never"
     max_concurrency: int | None = None
     idle_timeout: float | None = None
+    mailbox_size: int | None = None
+    overflow: Literal["wait", "raise"] = "wait"
 
 
 # --- what a message has others do

@@ -239,6 +239,8 @@ class Driver:
                 make if kind.slow else make_now,
                 max_concurrency=kind.max_concurrency,
                 idle_timeout=kind.idle_timeout,
+                mailbox_size=kind.mailbox_size,
+                overflow=kind.overflow,
             )
 
         return register

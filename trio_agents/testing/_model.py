@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Concatenate, Literal, ParamSpec, TypeAlias
 
 from .._sansio._identifiers import AgentId, TopicId
-from ._acts import Kind, Message, Seen, text_of
+from ._acts import CANCELLED, Kind, Message, Seen, text_of
 from ._model_messages import UNDELIVERABLE, Messages
 from ._model_parts import Agent, Envelope, Scope, Visit, Wish
 from ._model_steps import Disagreement, Late, Program, Step, Thread, shows
@@ -120,12 +120,12 @@ class Model(Messages):
         sender: AgentId | None = None,
         token: str | None = None,
     ) -> Program:
-        """`publish_message`, from outside of agents. It only waits at the door."""
+        """`publish_message`, from outside of agents. It waits for room, and for nothing else."""
         publication = self.submit(message, topic, scope, sender=sender, token=token)
         outcome = yield Step(lambda: publication.submitted)
-        if outcome != "cancelled":
-            return outcome
-        return self.how_off(scope) if self.is_off(scope) else "raised MessageCancelled"
+        if outcome == CANCELLED:
+            return self.how_off(scope) if self.is_off(scope) else "raised MessageCancelled"
+        return outcome if outcome != "-> None" else (yield from self.find_room(publication, scope))
 
     @a_call
     def process_next(self, scope: Scope) -> Program:
@@ -258,6 +258,7 @@ class Model(Messages):
         # One that finds nobody in line has its turn at once. It still waits for what runs.
         wish.granted = agent.maker is None and not agent.line
         agent.line.append(wish)
+        self.refuse_publishers(agent)
 
         def when() -> str | None:
             if wish.refused:

@@ -1,25 +1,22 @@
 """The rules of the runtime, as a plain program: what becomes of a message.
 
 It was written from the documentation, by somebody who had not read the runtime. `_model_steps` says
-how time passes in it, `_model_parts` what there is, and `_model` has the calls of the application.
-Left out is what no application can see: workers, channels, cancel scopes. Left out, too, are
-bounded mailboxes.
+how time passes in it, `_model_parts` what there is, `_model_books` what holds at a moment, and
+`_model` has the calls of the application. Left out is what no application can see: workers,
+channels, cancel scopes.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, Final, Literal
+from typing import Final
 
 from .._sansio._identifiers import AgentId, TopicId
 from ._acts import (
     CANCELLED,
     Ask,
     Fail,
-    Kind,
     Message,
-    Rules,
     Seen,
     Sleep,
     Tell,
@@ -27,54 +24,17 @@ from ._acts import (
     Way,
     part_of_a_second,
 )
+from ._model_books import Books
 from ._model_parts import Agent, Envelope, Scope, Visit, Wish
-from ._model_steps import Program, Step, Steps, Thread, shows
+from ._model_steps import Program, Step, Thread, shows
 
 __all__ = ["UNDELIVERABLE", "Messages"]
 
 UNDELIVERABLE: Final = "raised UndeliverableException"
-OUTCOMES: Final = ("handled", "failed", "dropped", "cancelled", "undeliverable")
 
 
-class Messages(Steps):
-    """What becomes of messages. `Model` adds the calls that an application makes.
-
-    Args:
-        rules: What the runtime is told when it is made.
-    """
-
-    def __init__(self, rules: Rules) -> None:
-        super().__init__()
-        self.rules = rules
-        self.now = 0.0
-        self.calls: dict[str, Scope] = {}
-        self.tokens: set[str] = set()  # that were cancelled
-        # What is registered, and who is there.
-        self.kinds: dict[str, Kind] = {}
-        self.subscriptions: dict[str, tuple[str, str, str]] = {}  # id: how, pattern, agent type
-        self.agents: dict[AgentId, Agent] = {}
-        self.kept: dict[AgentId, list[str]] = {}  # states of agents that were let go of
-        # A message stands at the door, then in the queue, until its turn comes.
-        self.door: deque[Envelope] = deque()
-        self.queue: deque[Envelope] = deque()
-        self.turn: list[Envelope] = []  # those whose turn it is
-        self.envelopes: list[Envelope] = []  # accepted, and without an outcome
-        self.links = 0
-        # What messages do not decide.
-        self.block: Literal["outside", "inside", "leaving"] = "outside"
-        self.was_left = False
-        self.started = False
-        self.started_at = 0.0
-        self.stopping = False
-        self.by_hand = 0  # calls of process_next that wait for a message
-        self.taken_up = 0  # messages that were taken up for them, and they have not returned
-        self.cuts: list[object] = []  # states that are being saved or loaded
-        self.closings: list[object] = []  # calls of close that wait for what runs
-        self.cut_at = 0.0
-        # The books.
-        self.counts: Counter[str] = Counter()
-        self.dead: list[tuple[str, str, str, str]] = []
-        self.failures: list[str] = []
+class Messages(Books):
+    """What becomes of messages. `Model` adds the calls that an application makes."""
 
     def take_silent_steps(self) -> bool:
         """What becomes true by itself."""
@@ -103,8 +63,11 @@ class Messages(Steps):
             sender=sender,
             token=token,
         )
+        is_refused = self._is_refused(envelope)
+        if not is_refused and self._meets_full_mailbox(envelope):
+            envelope.submitted = envelope.result = "raised Overloaded"
         # What handlers submit comes in at once: their own messages hold a place already.
-        if scope.inside is None and self._is_full() and not self._is_refused(envelope):
+        elif scope.inside is None and self._is_full() and not is_refused:
             if self.rules.overflow == "raise":
                 envelope.submitted = envelope.result = "raised Overloaded"
             else:
@@ -134,6 +97,10 @@ class Messages(Steps):
             self._settle(envelope, "undeliverable", UNDELIVERABLE)
         else:
             self.queue.append(envelope)
+            if envelope.to is not None:
+                self.agent(envelope.to).mailbox.append(envelope)
+            elif self._is_bounded():
+                self._address(envelope)
             self.threads.append(Thread(self._carry(envelope)))
 
     def _refuses_requests(self) -> bool:
@@ -190,70 +157,89 @@ class Messages(Steps):
 
     # [/door]
 
-    # [reply]
-    def reply(self, request: Envelope, scope: Scope) -> str | None:
-        """Give what the sender of a request gets, when it gets it."""
-        result = request.result
-        if result is None:
-            return None
-        if not self.is_off(scope):
-            return "raised MessageCancelled" if result == CANCELLED else result
-        # On asyncio a sender that was cancelled has given up, even if there is an answer.
-        if result == CANCELLED or (self.rules.loop == "asyncio" and result.startswith("->")):
-            return self.how_off(scope)
-        return result
+    # [room]
+    def _is_bounded(self) -> bool:
+        return any(kind.mailbox_size is not None for kind in self.kinds.values())
 
-    # [/reply]
-
-    # --- cancelling
-
-    # [cancel]
-    def is_off(self, scope: Scope) -> bool:
-        """Whether a wait in this scope is to end."""
-        return (
-            scope.cancelled
-            or scope.deadline <= self.now
-            or (scope.inside is not None and self._is_off_around(scope, scope.inside))
+    def _meets_full_mailbox(self, envelope: Envelope) -> bool:
+        """Whether a message is for a full mailbox whose policy is to refuse it."""
+        ids = [envelope.to] if envelope.to is not None else self._recipients(envelope)
+        agents = [self.agents[id] for id in ids if id in self.agents]
+        return any(
+            agent.kind.overflow == "raise"
+            and self._is_full_mailbox(agent)
+            and not self._comes_back(envelope, agent)
+            for agent in agents
         )
 
-    def how_off(self, scope: Scope) -> str:
-        """What is seen of that, where the wait was."""
-        inside = scope.inside
-        is_around = inside is not None and self._is_off_around(scope, inside)
-        return CANCELLED if scope.cancelled or is_around else "timeout"
+    def _is_full_mailbox(self, agent: Agent) -> bool:
+        size = agent.kind.mailbox_size
+        return size is not None and len(agent.mailbox) >= size
 
-    def unless_off(self, scope: Scope, when: Callable[[], str | None]) -> Callable[[], str | None]:
-        """Wait for something in a scope."""
-        return lambda: self.how_off(scope) if self.is_off(scope) else when()
+    def _is_outside(self, delivery: Envelope) -> bool:
+        """Whether it has no place in the mailbox: the first ones have."""
+        agent = self.agent(delivery.to)
+        size = agent.kind.mailbox_size
+        return size is not None and delivery in agent.mailbox[size:]
 
-    def _is_off_around(self, scope: Scope, envelope: Envelope) -> bool:
-        if self.rules.loop == "trio":
-            return self._called_off(envelope)
-        return self._level(envelope) > scope.told
+    def find_room(
+        self,
+        publication: Envelope,
+        scope: Scope,
+        show: Callable[[str], Seen | None] = lambda _: None,
+    ) -> Generator[Step, str, str]:
+        """Wait until a publication has a place with everybody who hears it."""
+        publisher = scope.inside
+        # Those who stop messages, or hold them up, wait for handlers. So these do not wait then.
+        may_wait = publisher is None or self._is_flowing()
+        if not may_wait or not any(map(self._is_outside, publication.deliveries)):
+            return (yield Step(lambda: "-> None", show))
+        self.outside.append(publication)
+        if publisher is not None:
+            publisher.tells = publication
+            self._refuse_if_stuck(publication)
 
-    def _called_off(self, envelope: Envelope) -> bool:
-        """Whether somebody wants this message to end: its sender, its token, or a stop."""
-        return (
-            envelope.pressed
-            or envelope.ended
-            or envelope.token in self.tokens
-            or (envelope.is_request and self.is_off(envelope.scope))
-        )
+        def when() -> str | None:
+            if publication in self.outside:
+                return self.how_off(scope) if self.is_off(scope) else None
+            # On asyncio a publisher that was cancelled has given up, even if there is room.
+            if self.rules.loop == "asyncio" and not publication.refused and self.is_off(scope):
+                return self.how_off(scope)
+            return "raised DeadlockError" if publication.refused else "-> None"
 
-    def _must_end(self, envelope: Envelope) -> bool:
-        """Whether the code that has a message is to be cancelled now.
+        outcome = yield Step(when, show)
+        if publisher is not None:
+            publisher.tells = None
+        if publication in self.outside:
+            self.outside.remove(publication)
+        if outcome != "-> None" and publication in self.queue:
+            self._settle(publication, "cancelled", CANCELLED)
+        return outcome
 
-        On trio it is again and again, until it has ended. On asyncio it is once, and once more by a
-        stop whose deadline has passed.
-        """
-        if self.rules.loop == "trio":
-            return self._called_off(envelope)
-        return self._level(envelope) > envelope.told
+    def _is_flowing(self) -> bool:
+        return self.started and self.block != "leaving" and not self.is_held()
 
-    def _level(self, envelope: Envelope) -> int:
-        return 2 if envelope.pressed else int(self._called_off(envelope))
+    def _let_inside(self) -> None:
+        """Let publishers go on whose publications have a place with everybody."""
+        for publication in list(self.outside):
+            is_outside = any(map(self._is_outside, publication.deliveries))
+            if not is_outside and not self.is_off(publication.scope):
+                self.outside.remove(publication)
 
-    # [/cancel]
+    def _refuse_if_stuck(self, publication: Envelope) -> None:
+        stuck = self._stuck()
+        if any(one in stuck and self._is_outside(one) for one in publication.deliveries):
+            publication.refused = True
+            self.outside.remove(publication)
+
+    def refuse_publishers(self, agent: Agent) -> None:
+        """Refuse handlers that wait for room with an agent, if they would for ever."""
+        for publication in list(self.outside):
+            waits = any(one in agent.mailbox for one in publication.deliveries)
+            if waits and publication.scope.inside is not None:
+                self._refuse_if_stuck(publication)
+
+    # [/room]
 
     # --- the way of a message
 
@@ -323,15 +309,15 @@ class Messages(Steps):
 
     # [fan-out]
     def _fan_out(self, publication: Envelope) -> Program:
-        deliveries = self._deliveries(publication)
+        deliveries = self._stand_in_line(publication)
         goes_on = yield from self._look(publication, publication.message.body.on_way, "?")
         if all(delivery.lost for delivery in deliveries):  # perhaps somebody came meanwhile
-            deliveries = self._deliveries(publication)
+            deliveries = self._stand_in_line(publication)
         if goes_on and not deliveries:
             self._settle(publication, "undeliverable", "")
         if not goes_on or not deliveries:
             for delivery in deliveries:
-                self._leave_line(delivery)
+                self._leave(delivery)
             return ""
         # From here on there are these instead of it.
         self.envelopes.remove(publication)
@@ -349,8 +335,17 @@ class Messages(Steps):
             self.threads.append(Thread(self._deliver(delivery)))
         return ""
 
-    def _deliveries(self, publication: Envelope) -> list[Envelope]:
-        """Make an envelope for each agent that hears a publication, in order of subscriptions."""
+    def _stand_in_line(self, publication: Envelope) -> list[Envelope]:
+        """Have its deliveries keep their places while the publication is looked at."""
+        deliveries = self._address(publication)
+        for delivery in deliveries:
+            delivery.at_work = True
+            if not delivery.lost and delivery not in self.agent(delivery.to).line:
+                self.agent(delivery.to).line.append(delivery)
+        return deliveries
+
+    def _recipients(self, publication: Envelope) -> list[AgentId]:
+        """Give those that hear a publication, in order of subscriptions."""
         topic = publication.topic
         assert topic is not None
         found: dict[AgentId, None] = {}  # each is in it once
@@ -359,22 +354,31 @@ class Messages(Steps):
                 found[AgentId(agent_type, topic.source)] = None
         if publication.sender is not None:
             found.pop(publication.sender, None)
+        return list(found)
+
+    def _address(self, publication: Envelope) -> list[Envelope]:
+        """Make an envelope for each agent that hears a publication, if there is none yet."""
+        known = {delivery.to: delivery for delivery in publication.deliveries}
         deliveries: list[Envelope] = []
-        for to in found:
-            delivery = Envelope(
-                publication.message,
-                Scope(),
-                False,
-                to,
-                topic,
-                publication.sender,
-                publication.token,
-            )
-            delivery.at_work = True
-            delivery.lost = not self.is_known(to)
-            if not delivery.lost:  # it has its place while the publication is looked at
-                self.agent(to).line.append(delivery)
+        for to in self._recipients(publication):
+            delivery = known.pop(to, None)
+            if delivery is None:
+                delivery = Envelope(
+                    publication.message,
+                    Scope(),
+                    False,
+                    to,
+                    publication.topic,
+                    publication.sender,
+                    publication.token,
+                )
+                delivery.lost = not self.is_known(to)
+                if not delivery.lost:
+                    self.agent(to).mailbox.append(delivery)
             deliveries.append(delivery)
+        for delivery in known.values():  # these do not hear it any more
+            self._leave(delivery)
+        publication.deliveries = [delivery for delivery in deliveries if not delivery.lost]
         return deliveries
 
     # [/fan-out]
@@ -487,7 +491,8 @@ class Messages(Steps):
     # [circle]
     def _stuck(self) -> set[Envelope]:
         """Give the messages that can only go on if another one of them does."""
-        stuck = {envelope for envelope in self.envelopes if not self._called_off(envelope)}
+        waits = [one for e in self.envelopes if e.tells is not None for one in e.tells.deliveries]
+        stuck = {one for one in (*self.envelopes, *waits) if not self._called_off(one)}
         while True:
             free = {envelope for envelope in stuck if not self._is_held_up(envelope, stuck)}
             if not free:
@@ -496,11 +501,19 @@ class Messages(Steps):
 
     def _is_held_up(self, envelope: Envelope, stuck: set[Envelope]) -> bool:
         if envelope.begun:
-            return envelope.asks in stuck
+            waits = [] if envelope.tells is None else envelope.tells.deliveries
+            return envelope.asks in stuck or any(
+                self._is_outside(delivery) and delivery in stuck for delivery in waits
+            )
         agent = None if envelope.to is None else self.agents.get(envelope.to)
-        if agent is None or envelope not in agent.line or envelope.at_work:
+        if agent is None or envelope.at_work:
             return False
-        ahead = agent.line[: agent.line.index(envelope)]
+        if envelope in agent.line:
+            ahead = agent.line[: agent.line.index(envelope)]
+        elif not envelope.is_request and self._is_outside(envelope):
+            ahead = agent.line
+        else:
+            return False
         if not self._comes_back(envelope, agent) and any(
             # Whoever wants the agent closed waits for all that run in it.
             one in stuck or (isinstance(one, Wish) and not stuck.isdisjoint(agent.running))
@@ -565,7 +578,7 @@ class Messages(Steps):
         """Run the handler of a message."""
         envelope.begun = envelope.at_work = agent.used = True
         agent.running.append(envelope)
-        self._leave_line(envelope)
+        self._leave(envelope)
         agent.notes.append(envelope.message.name)
         result = yield from self._act(envelope)
         yield shows(Seen("ends", str(envelope), result))
@@ -624,8 +637,10 @@ class Messages(Steps):
                 envelope.asks = None
                 return outcome
             case Tell(body, topic):
-                self.submit(Message(name, body), topic, scope, sender=envelope.to)
-                return (yield Step(lambda: "-> None", show))
+                publication = self.submit(Message(name, body), topic, scope, sender=envelope.to)
+                if publication.submitted != "-> None":
+                    return (yield Step(lambda: publication.submitted, show))
+                return (yield from self.find_room(publication, scope, show))
 
     def _unwind(self, envelope: Envelope) -> Generator[Step, str, str]:
         """What a handler does that was cancelled."""
@@ -654,7 +669,8 @@ class Messages(Steps):
         self.counts[outcome] += 1
         if envelope in self.queue:
             self.queue.remove(envelope)
-        self._leave_line(envelope)
+        for one in (envelope, *envelope.deliveries):
+            self._leave(one)
         if outcome == "undeliverable":
             where = (str(envelope.to), str(envelope.topic), str(envelope.sender))
             self.dead.append((envelope.message.name, *where))
@@ -669,23 +685,16 @@ class Messages(Steps):
 
     # --- agents
 
-    def is_known(self, id: AgentId) -> bool:
-        """Whether there is a factory for it."""
-        return id.type in self.kinds
-
-    def agent(self, id: AgentId | None) -> Agent:
-        """Give what there is of an agent."""
-        assert id is not None
-        if id not in self.agents:
-            self.agents[id] = Agent(id, self.kinds[id.type])
-        return self.agents[id]
-
-    def _leave_line(self, envelope: Envelope) -> None:
+    def _leave(self, envelope: Envelope) -> None:
+        """Let a message leave its mailbox: it has begun, or never will."""
         agent = None if envelope.to is None else self.agents.get(envelope.to)
-        if agent is not None and envelope in agent.line:
-            agent.line.remove(envelope)
+        if agent is not None and envelope in agent.mailbox:
+            agent.mailbox.remove(envelope)
             agent.free_since = self.now
-            self.grant(agent)
+            self._let_inside()
+            if envelope in agent.line:
+                agent.line.remove(envelope)
+                self.grant(agent)
 
     def grant(self, agent: Agent) -> None:
         """Give a wish that has come first in line its turn, when there is a place."""
@@ -726,11 +735,7 @@ class Messages(Steps):
 
     # [/quiet]
 
-    # --- what the calls decide
-
-    def has_home(self) -> bool:
-        """Whether there is somebody to own tasks. On asyncio that takes no block."""
-        return self.block == "inside" or (self.rules.loop == "asyncio" and self.block == "outside")
+    # --- what a stop decides
 
     def is_anybody_at_work(self) -> bool:
         """Whether a stop has somebody to wait for."""
@@ -741,26 +746,3 @@ class Messages(Steps):
             return False
         self.stopping = False
         return True
-
-    # --- the books
-
-    def statistics(self) -> dict[str, Any]:
-        """Give what the runtime's statistics say, and what else it says of itself."""
-        waiting = [envelope for envelope in self.envelopes if not envelope.begun]
-        mailboxes = Counter(str(envelope.to) for envelope in waiting if envelope.to is not None)
-        for agent in self.agents.values():  # a publication that is looked at has its places
-            places = [one for one in agent.line if isinstance(one, Envelope)]
-            mailboxes.update(str(one.to) for one in places if one not in self.envelopes)
-            mailboxes.update([str(agent.id)] if isinstance(agent.maker, Visit) else [])
-        return {
-            "accepted": self.counts["accepted"],
-            **{outcome: self.counts[outcome] for outcome in OUTCOMES},
-            "pending": len(self.envelopes),
-            "running": sum(envelope.at_work for envelope in self.envelopes),
-            "waiting": len(self.door),
-            "agents": sum(agent.alive for agent in self.agents.values()),
-            "mailboxes": dict(mailboxes),
-            "dead letters": sorted(self.dead),
-            "unprocessed": sum(not envelope.at_work for envelope in self.envelopes),
-            "started": self.started,
-        }

@@ -35,6 +35,9 @@ class Envelope:
     sender: AgentId | None = None
     token: str | None = None
 
+    deliveries: list[Envelope] = attrs.Factory(list["Envelope"])  # of a publication, if known
+    refused: bool = False  # a publication whose publisher would wait for room for ever
+
     submitted: str | None = None  # what came of its submission
     linked: int = 0  # its place among those that a token would cancel
     stream: list[Envelope] = attrs.Factory(list["Envelope"])  # whose turns come one after the other
@@ -47,6 +50,7 @@ class Envelope:
     ended: bool = False  # an error has ended the block
     told: int = 0  # how often it was cancelled, on asyncio
     asks: Envelope | None = None  # the request that its handler waits for
+    tells: Envelope | None = None  # the publication for which its handler waits for room
     result: str | None = None  # what its sender gets
 
     def __str__(self) -> str:
@@ -84,6 +88,7 @@ class Agent:
     line: list[Envelope | Wish] = attrs.Factory(
         list["Envelope | Wish"]
     )  # that wait for it, in order of their turns
+    mailbox: list[Envelope] = attrs.Factory(list["Envelope"])  # all to it that have not begun
     running: list[Envelope] = attrs.Factory(list["Envelope"])
     closing: bool = False
     used: bool = False  # since it was last closed

@@ -92,6 +92,10 @@ KINDS: Final = [
     Kind(max_concurrency=1),
     Kind(slow=True, fails="first", max_concurrency=1),
     Kind(idle_timeout=3.0, slow=True, max_concurrency=1),
+    Kind(mailbox_size=1, max_concurrency=1),
+    Kind(mailbox_size=2, overflow="raise", max_concurrency=1),
+    Kind(mailbox_size=1, max_concurrency=1, idle_timeout=2.0),
+    Kind(mailbox_size=1, slow=True),
     Kind(fails="always"),
 ]
 

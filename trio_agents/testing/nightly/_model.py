@@ -29,6 +29,7 @@ SIGHTS: Final = (
     "closes",
     "unwound",
     "returns",
+    "waits for room",
 )
 
 
@@ -67,6 +68,8 @@ def try_programs(
         @invariant()
         def count(self) -> None:
             watch.done()
+            if self.model.outside:
+                watch.met("waits for room")
 
     CountingMachine.loop = loop
     settings = hypothesis.settings(
