@@ -899,6 +899,43 @@ def test_who_waits_for_room_is_refused_when_the_agent_has_to_wait_for_him_to_be_
     assert refused  # in some orders
 
 
+def test_who_gives_up_on_room_may_do_so_while_the_agent_begins_to_be_let_go_of() -> None:
+    async def main() -> None:
+        go, done = loop.Event(), loop.Event()
+
+        async def publish(scope: Any) -> None:
+            with scope:
+                await runtime.send_message(tell(nothing, nothing, topic=TO_A), B)
+
+        async def give_up(scope: Any) -> None:
+            await go.wait()
+            await loop.checkpoint()
+            scope.cancel()
+
+        async def let_go() -> None:
+            await go.wait()
+            await runtime.deactivate(A)
+
+        async with open_runtime() as runtime:
+            await open_doers(runtime, max_concurrency=1, mailbox_size=1)
+            async with loop.open_nursery() as nursery:
+                scope = loop.CancelScope()
+                nursery.start_soon(runtime.send_message, wait_for(done), A)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(publish, scope)
+                nursery.start_soon(give_up, scope)
+                nursery.start_soon(let_go)
+                await wait_all_tasks_blocked()
+                assert runtime.statistics().mailboxes == {A: 2}
+                go.set()
+                await wait_all_tasks_blocked()
+                done.set()
+            await drain(runtime)
+            check_idle(runtime)
+
+    under_seeds(main)
+
+
 async def test_an_intervention_handler_that_fills_the_mailbox_before_its_message_is_refused(
     autojump_clock: object,
 ) -> None:

@@ -216,17 +216,20 @@ class Admission:
                 raise self._refuse_publisher(publication, error)
 
         def give_up() -> bool:
-            publication.reply = None
+            end()
             if publication.stage is QUEUED:
                 self._pipeline.cancel(publication, "its publisher was cancelled")
             return True
 
-        try:
-            await reply.wait(give_up)
-        finally:
+        def end() -> None:
             for delivery in outside:
                 end_waiting(delivery)
             publication.reply = None
+
+        try:
+            await reply.wait(give_up)
+        finally:
+            end()
         refusal, publication.error = publication.error, None
         if refusal is not None:
             raise self._refuse_publisher(publication, refusal)

@@ -443,14 +443,13 @@ class Pipeline:
     def _check_publishers(self, activation: Activation) -> None:
         """Refuse those who wait for room, if they would for ever: an obstacle has come to be."""
         for delivery in activation.line():
-            # A publisher that was cancelled, or waits outside of handlers, is not held up by us.
+            # A publisher that has given up, or waits outside of handlers, is not held up by us.
             if not isinstance(delivery, Delivery) or not delivery.noted_by:
-                continue
-            publication = delivery.publication
-            if publication.reply is None:
                 continue
             error = find_deadlock(delivery)
             if error is not None:
+                publication = delivery.publication
+                assert publication.reply is not None
                 publication.error = error
                 publication.reply.set()
 
