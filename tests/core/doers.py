@@ -89,7 +89,7 @@ def check_idle(runtime: SingleThreadedAgentRuntime) -> None:
         assert not activation._held
         assert activation.starter is activation.closing is None
         assert activation.line() == ()
-        assert activation._inside == 0
+        assert not activation._inside
 
 
 def check_ledger(runtime: SingleThreadedAgentRuntime) -> None:

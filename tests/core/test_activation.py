@@ -1059,6 +1059,54 @@ async def test_the_end_of_a_block_does_not_close_again_what_is_being_deactivated
     assert actor.closed == 1
 
 
+async def test_an_agent_that_is_closed_outside_of_the_block_handles_nothing_meanwhile(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Actor):
+        async def close(self) -> None:
+            await super().close()
+            await loop.sleep(1)
+
+    async def closed(agent: Actor, ctx: MessageContext) -> int:
+        return agent.closed
+
+    runtime = SingleThreadedAgentRuntime()
+    await Slow.register(runtime, "actor", Slow)
+    first = await runtime.try_get_underlying_agent_instance(A, Slow)
+    async with loop.open_nursery() as nursery:
+        nursery.start_soon(runtime.deactivate, A)
+        await wait_all_tasks_blocked()
+        async with runtime:
+            runtime.start()
+            assert await runtime.send_message(closed, A) == 0
+    assert first.closed == 1
+
+
+async def test_who_deactivates_what_is_being_closed_outside_of_the_block_waits_for_that(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+
+    class Slow(Actor):
+        async def close(self) -> None:
+            log.append("begins")
+            await loop.sleep(1)
+            log.append("ends")
+
+    async def let_go() -> None:
+        await runtime.deactivate(A)
+        log.append("returns")
+
+    runtime = SingleThreadedAgentRuntime()
+    await Slow.register(runtime, "actor", Slow)
+    await runtime.get(A, lazy=False)
+    async with loop.open_nursery() as nursery:
+        nursery.start_soon(let_go)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(let_go)
+    assert log == ["begins", "ends", "returns", "returns"]
+
+
 async def test_who_waits_for_an_agent_is_told_that_its_deactivation_was_cancelled() -> None:
     # Found by the reference model: it hung.
     go = loop.Event()

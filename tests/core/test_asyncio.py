@@ -264,6 +264,29 @@ def test_start_without_a_running_loop_says_what_to_do() -> None:
     assert not runtime.is_started()
 
 
+def test_a_message_of_the_loops_last_turn_is_cancelled_with_the_loop() -> None:
+    cancelled: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def hang(agent: Actor, ctx: MessageContext) -> None:
+        try:
+            await loop.sleep_forever()
+        finally:
+            cancelled.append(str(agent.id))
+
+    async def main() -> None:
+        runtime = await new_runtime()
+        runtime.start()
+        await runtime.send_message(tell, A)  # a worker rests now
+        # It is woken in the very turn in which the loop ends.
+        tasks.append(asyncio.create_task(runtime.publish_message(hang, NEWS)))
+
+    with pytest.warns(RuntimeWarning, match="never stopped"):
+        loop.run(main)
+    assert cancelled == []
+    assert all(task.done() for task in tasks)
+
+
 def test_a_loop_that_ends_under_a_started_runtime_cancels_what_runs_under_a_warning() -> None:
     cancelled: list[str] = []
 

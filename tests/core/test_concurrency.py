@@ -848,6 +848,119 @@ async def test_a_publisher_waits_only_for_those_whose_mailbox_is_full(
         check_idle(runtime)
 
 
+async def test_a_publisher_waits_for_whoever_makes_room_and_not_for_all(
+    autojump_clock: object,
+) -> None:
+    # The last message of a full mailbox is held up by the publisher; the one before it is not.
+    held = note([], "held")
+
+    class AskB(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is held:
+                await runtime.send_message(nothing, B)
+            return message
+
+    async with open_runtime(intervention_handlers=[AskB()]) as runtime:
+        await open_doers(runtime, max_concurrency=1, mailbox_size=2)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.send_message, wait(5), A)
+            nursery.start_soon(runtime.send_message, tell(nothing, topic=TO_A, after=2), B)
+            await loop.sleep(1)
+            nursery.start_soon(runtime.send_message, nothing, A)
+            await loop.sleep(0.5)
+            nursery.start_soon(runtime.send_message, held, A)
+        await drain(runtime)
+        check_idle(runtime)
+
+
+async def test_a_publisher_waits_for_a_reentrant_message_that_makes_room(
+    autojump_clock: object,
+) -> None:
+    inner = note([], "inner")
+
+    class LookForLong(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is inner:
+                await loop.sleep(1)
+            return message
+
+    async def send_and_publish(agent: Doer, ctx: MessageContext) -> None:
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(agent.send_message, inner, A)
+            await loop.sleep(0.5)
+            await runtime.publish_message(nothing, TO_A)  # no sender is named
+
+    async with open_runtime(intervention_handlers=[LookForLong()]) as runtime:
+        await open_doers(runtime, max_concurrency=1, mailbox_size=1)
+        await runtime.send_message(send_and_publish, A)
+        await drain(runtime)
+        check_idle(runtime)
+
+
+async def test_a_message_that_was_let_out_does_not_wait_for_the_closing_behind_it(
+    autojump_clock: object,
+) -> None:
+    slow, one = AgentId("slow", "x"), AgentId("one", "x")
+
+    async def publish_at_once(agent: Doer, ctx: MessageContext) -> None:
+        await agent.publish_message(nothing, TopicId("news", "x"))
+
+    async with open_runtime() as runtime:
+        await Doer.register(runtime, "slow", make_slowly)
+        await open_doers(runtime, type="one", max_concurrency=1, mailbox_size=1)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.send_message, publish_at_once, slow)  # it is made for this
+            await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.send_message, ask(slow), one)  # waits for the factory
+            await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.send_message, nothing, one)  # fills the mailbox
+            await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.deactivate, slow)
+        await drain(runtime)
+        check_idle(runtime)
+
+
+async def test_a_handler_may_look_at_its_own_agent_though_that_is_to_be_closed(
+    autojump_clock: object,
+) -> None:
+    async def look(agent: Doer, ctx: MessageContext) -> Any:
+        await loop.sleep(2)
+        return await runtime.agent_save_state(A)
+
+    async with open_runtime() as runtime:
+        await open_doers(runtime)
+        outcomes = Outcomes(runtime)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(outcomes.send, 0, look, A)
+            await loop.sleep(1)
+            nursery.start_soon(runtime.deactivate, A)
+        assert outcomes.results == {0: {}}
+        check_idle(runtime)
+
+
+async def test_a_circle_through_who_needs_an_agent_that_is_to_be_closed_is_refused(
+    autojump_clock: object,
+) -> None:
+    one = AgentId("one", "x")
+
+    async def look(agent: Doer, ctx: MessageContext) -> None:
+        await loop.sleep(2)
+        await runtime.agent_save_state(A)
+
+    async with open_runtime() as runtime:
+        await open_doers(runtime)
+        await open_doers(runtime, type="one", max_concurrency=1)
+        outcomes = Outcomes(runtime)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(outcomes.send, 0, look, one)
+            nursery.start_soon(outcomes.send, 1, ask(one, after=1), A)
+            await loop.sleep(0.5)
+            nursery.start_soon(runtime.deactivate, A)
+        (refused,) = outcomes.deadlocks
+        assert "doer/a -> one/x -> doer/a" in refused
+        check_idle(runtime)
+
+
 async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: object) -> None:
     log: list[int] = []
 

@@ -747,6 +747,71 @@ async def test_nothing_is_handled_while_a_state_is_loaded(autojump_clock: MockCl
         assert sent.value == 6
 
 
+async def test_no_agent_is_made_while_others_are_asked_for_their_states(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            notes = dict(self.notes)
+            await loop.sleep(5)
+            return notes
+
+    async def send_on(agent: Actor, ctx: MessageContext) -> None:
+        agent.notes["sent"] = 1
+        await agent.send_message(note("received"), B)
+
+    async def make_late() -> Actor:
+        await runtime.send_message(send_on, A)
+        return Actor()
+
+    saved, got = Outcome(), Outcome()
+    async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
+        await runtime.register_factory("actor", Slow)
+        await runtime.register_factory("late", make_late)
+        for id in (A, B):
+            await runtime.get(id, lazy=False)
+        runtime.start()
+        nursery.start_soon(saved.run, runtime.save_state)
+        await loop.sleep(1)
+        nursery.start_soon(got.run, lambda: runtime.get(AgentId("late", "x"), lazy=False))
+        await loop.sleep(30)
+        assert saved.value == {"actor/a": {}, "actor/b": {}}
+        assert got.done
+        assert await runtime.agent_save_state(B) == {"notes": ["received"]}
+
+
+async def test_a_request_of_another_runtime_waits_while_states_are_looked_at(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            notes = dict(self.notes)
+            await loop.sleep(5)
+            return notes
+
+    async def pass_on(agent: Actor, ctx: MessageContext) -> None:
+        await runtime.send_message(note("received"), B)
+
+    saved, sent = Outcome(), Outcome()
+    async with (
+        loop.open_nursery() as nursery,
+        SingleThreadedAgentRuntime() as runtime,
+        await new_runtime() as other,
+    ):
+        await runtime.register_factory("actor", Slow)
+        for id in (A, B):
+            await runtime.get(id, lazy=False)
+        runtime.start()
+        other.start()
+        nursery.start_soon(saved.run, runtime.save_state)
+        await loop.sleep(1)
+        nursery.start_soon(sent.run, lambda: other.send_message(pass_on, A))
+        await loop.sleep(30)
+        assert saved.value == {"actor/a": {}, "actor/b": {}}
+        assert sent.done
+        assert sent.error is None
+
+
 async def test_a_load_state_that_raises_lets_messages_flow_again() -> None:
     class Broken(Actor):
         async def load_state(self, state: Mapping[str, Any]) -> None:

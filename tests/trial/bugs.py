@@ -245,8 +245,8 @@ BUGS: Final = (
     Bug(
         "a mailbox has room for one more",
         ACTIVATION,
-        "        return size is not None and self._inside >= size\n",
-        "        return size is not None and self._inside > size\n",
+        "        return size is not None and len(self._inside or ()) >= size\n",
+        "        return size is not None and len(self._inside or ()) > size\n",
     ),
     Bug(
         "what waits for an intervention handler is overtaken",

@@ -103,7 +103,10 @@ class Activation:
         self._urgent: deque[Envelope] | None = None  # those that overtake
         self._held: dict[Envelope, None] | None = None  # those with the intervention handlers
         self._farewells: list[Farewell] | None = None  # and the wishes to close, in the mailbox
-        self._inside = 0
+        # Those that have a place in the mailbox, if it has a bound, and those in line before it.
+        self._inside: dict[Envelope, None] | None = None
+        if registration.mailbox_size is not None:
+            self._inside = {}
         self._line: deque[Envelope] | None = None
 
     @property
@@ -131,7 +134,7 @@ class Activation:
             return False
         if self.is_empty and self._has_room:
             return True
-        return self._is_inside(envelope) or (self._has_room and self.is_reentrant(envelope))
+        return self.is_inside(envelope) or (self._has_room and self.is_reentrant(envelope))
 
     def is_reentrant(self, envelope: Envelope) -> bool:
         """Whether a handler of this agent, or a message on its way to it, waits for *envelope*."""
@@ -139,8 +142,8 @@ class Activation:
             return False
         return any(caller.is_for(self) for caller in envelope.ancestors())
 
-    def _is_inside(self, envelope: Envelope) -> bool:
-        # A handler of this agent waits for it: so it needs no place of its own.
+    def is_inside(self, envelope: Envelope) -> bool:
+        """Whether a handler of this agent waits for *envelope*: it needs no place of its own."""
         return self.is_reentrant(envelope) and any(
             caller.activation is self and caller.stage is RUNNING for caller in envelope.ancestors()
         )
@@ -153,18 +156,23 @@ class Activation:
         """Give what *envelope* waits for here: groups, and to less than what each has to shrink."""
         if self.starter is not None:
             yield (self.starter,), 1
-        if isinstance(envelope, Errand) or self._is_inside(envelope):
+        if envelope.held:
+            yield (_looked_at(envelope),), 1
+        is_errand = isinstance(envelope, Errand)
+        if envelope.cleared or (self.is_inside(envelope) and not is_errand):
             return
         ahead: list[Envelope] = []
-        if not self.is_reentrant(envelope):
+        if not (is_errand or self.is_reentrant(envelope)):
             waiting = (*(self._held or ()), *(self._farewells or ()))
             ahead = [e for e in waiting if e.turn < envelope.turn and e.stage is not SETTLED]
         if self.closing is not None and self.closing is not envelope:
             ahead.append(self.closing)
         for other in ahead:
-            yield (other.publication if isinstance(other, Delivery) else other,), 1
+            yield (_looked_at(other),), 1
         if any(isinstance(other, Farewell) for other in (*ahead, envelope)):
             yield from (((running,), 1) for running in self._workers.handling(self))
+        elif is_errand:
+            return
         elif self.runners and self.limit is not None and self.running >= self.limit:
             yield self.runners, self.limit  # reentrant ones run beside the limit, but count
 
@@ -285,7 +293,7 @@ class Activation:
                 self.starter is not None
                 or envelope.held
                 or envelope.parent in parents
-                or not (self._has_room or self._is_inside(envelope))
+                or not (self._has_room or self.is_inside(envelope))
             ):
                 stay.append(envelope)
                 parents.add(envelope.parent)
@@ -308,6 +316,12 @@ class Activation:
             self.advance()
         else:
             self.defer(farewell)
+
+    def close_at_once(self, farewell: Farewell) -> None:
+        """Let no message be handled while the agent is closed by the task that asks for it."""
+        self.open = False
+        self.closing = farewell
+        farewell.cleared = True
 
     @property
     def is_empty(self) -> bool:
@@ -348,15 +362,15 @@ class Activation:
     def is_full(self) -> bool:
         """Whether one more message would have to stand in line."""
         size = self.registration.mailbox_size
-        return size is not None and self._inside >= size
+        return size is not None and len(self._inside or ()) >= size
 
     def enter(self, envelope: Envelope) -> None:
         """Count a message in. In a bounded mailbox it gets a place, or stands in line for one."""
         self.queued += 1
-        if self.registration.mailbox_size is None:
+        if self._inside is None:
             return
         if not self.is_full:
-            self._inside += 1
+            self._inside[envelope] = None
             return
         if self._line is None:
             self._line = deque()
@@ -368,20 +382,41 @@ class Activation:
     def leave(self, envelope: Envelope) -> None:
         """Count a message out that has begun or will never begin; the line moves up."""
         self.queued -= 1
-        if self.registration.mailbox_size is None:
+        if self._inside is None:
             return
         if envelope.has_no_room:
             assert self._line is not None
             self._line.remove(envelope)
             _admit(envelope)
-        elif self._line:
-            _admit(self._line.popleft())
-        else:
-            self._inside -= 1
+            return
+        del self._inside[envelope]
+        if self._line:
+            first = self._line.popleft()
+            self._inside[first] = None
+            _admit(first)
 
     def line(self) -> tuple[Envelope, ...]:
         """Give the messages that stand in line before the mailbox."""
         return tuple(self._line or ())
+
+    def before(self, envelope: Envelope) -> tuple[list[Envelope], int]:
+        """Give those that came before one in line, and to less than what they have to shrink."""
+        inside, line = self._inside or {}, self.line()
+        before = [*inside, *line[: line.index(envelope)]] if self._is_held_up() else []
+        return before, len(inside)
+
+    def _is_held_up(self) -> bool:
+        # Whether any obstacle waits for something. Mostly none does, and a mailbox may be large.
+        obstacles: list[Envelope | None] = [self.starter, self.closing, *(self.runners or ())]
+        obstacles += [_looked_at(envelope) for envelope in self._held or ()]
+        if self.closing is not None or self._farewells:
+            obstacles += self._workers.handling(self)
+        return any(obstacle is not None and obstacle.blocked for obstacle in obstacles)
+
+
+def _looked_at(envelope: Envelope) -> Envelope:
+    # What the intervention handlers are shown.
+    return envelope.publication if isinstance(envelope, Delivery) else envelope
 
 
 def _admit(envelope: Envelope) -> None:

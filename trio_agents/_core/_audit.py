@@ -68,9 +68,9 @@ def _audit_activation(activation: Activation, running: Sequence[Envelope]) -> It
         beside = sum(1 for envelope in running if not activation.is_reentrant(envelope))
         if beside > activation.limit:
             yield f"{beside} handlers of {id} run, and its limit is {activation.limit}"
-    size = activation.registration.mailbox_size
-    if size is not None and activation._inside > size:
-        yield f"{activation._inside} messages are in the mailbox of {id}, and its size is {size}"
+    size, inside = activation.registration.mailbox_size, len(activation._inside or ())
+    if size is not None and inside > size:
+        yield f"{inside} messages are in the mailbox of {id}, and its size is {size}"
     if activation.unused:
         yield f"{id} has no agent and no messages, and was not forgotten"
 

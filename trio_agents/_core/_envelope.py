@@ -274,3 +274,7 @@ class Errand(Envelope):
 
 class Look(Errand):
     """An errand while nothing may be handled: an agent's state is saved, or loaded."""
+
+
+class Loading(Errand):
+    """An errand around another: an agent whose state is to be loaded is had, and may be made."""

@@ -22,6 +22,7 @@ from ._envelope import (
     Envelope,
     Errand,
     Farewell,
+    Loading,
     Look,
     Request,
 )
@@ -176,7 +177,17 @@ class Gate:
     def is_waited_for(self, envelope: Envelope) -> bool:
         """Whether those who hold messages up wait for this one, with the handler that sent it."""
         held = self.is_held and self._workers.are_open
-        return held and isinstance(envelope, Request) and is_inside(envelope)
+        if not (held and isinstance(envelope, Request) and is_inside(envelope)):
+            return False
+        ours = self._ours()  # a handler of another runtime is not waited for
+        return any(caller in ours for caller in envelope.ancestors())
+
+    def may_make(self, parent: Envelope | None) -> bool:
+        """Whether an agent may be made now. While states are looked at only those who look may."""
+        if not self._looking:
+            return True
+        frames = () if parent is None else (parent, *parent.ancestors())
+        return any(isinstance(frame, Look | Loading) for frame in frames)
 
     def is_idle(self) -> bool:
         """Whether nothing that was accepted is unfinished."""
@@ -201,7 +212,7 @@ class Gate:
         if not isinstance(frame, Envelope) or frame.stage is SETTLED:
             return
         # A handler of another runtime may well use this one, if none of ours waits for it.
-        ours = {worker.envelope for worker in self._workers.at_work} | self.errands.keys()
+        ours = self._ours()
         for envelope in (frame, *frame.ancestors()):
             if envelope in ours or self._is_look(envelope):
                 raise RuntimeError(
@@ -209,6 +220,10 @@ class Gate:
                     f"({envelope.recipient}): set an event there, and call it from a task outside "
                     "that waits for the event"
                 )
+
+    def _ours(self) -> set[Envelope | None]:
+        """Give what is being worked on, by workers and on errands."""
+        return {worker.envelope for worker in self._workers.at_work} | self.errands.keys()
 
     def _is_look(self, envelope: Envelope) -> bool:
         """Whether an agent of ours is asked for its state, which those who look wait for."""

@@ -452,6 +452,8 @@ class Pipeline:
                 assert publication.reply is not None
                 publication.error = error
                 publication.reply.set()
+                for other in publication.deliveries or ():  # others may get through now
+                    end_waiting(other)
 
     async def _start(self, envelope: Envelope, activation: Activation) -> bool:
         """Make the agent for the first message to it."""

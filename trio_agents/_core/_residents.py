@@ -14,7 +14,7 @@ from .._sansio._errors import StateError
 from .._sansio._foreign import type_name
 from .._sansio._identifiers import AgentId
 from ._calls import call_user
-from ._envelope import SETTLED, Envelope, Errand, Farewell, Look
+from ._envelope import SETTLED, Envelope, Errand, Farewell, Loading, Look
 from ._reaper import Reaper
 from ._state import check_agent_state, parse_state
 from ._waits import begin_waiting, end_waiting
@@ -47,7 +47,7 @@ class Residents:
         self._pipeline.closed.clear()
 
     async def ensure(self, id: AgentId) -> Agent:
-        """Give an agent, made now if need be.
+        """Give an agent, made now if need be; after that, if states are being looked at.
 
         Raises:
             UnknownAgentType: nothing is registered that could make it.
@@ -59,9 +59,17 @@ class Residents:
         parent = frame if isinstance(frame, Envelope) else None
         while True:
             activation = self._pipeline.activation(id)
-            if activation.agent is not None and activation.closing is None:
-                return activation.agent
+            if not (activation.agent is not None or self._gate.may_make(parent)):
+                try:
+                    await self._ledger.wait_until(lambda: self._gate.may_make(parent))
+                finally:
+                    self._pipeline.forget_if_unused(activation)
+                continue
             errand = Errand(parent, activation)
+            # For a handler of its own it is there until that has ended.
+            stays = activation.closing is None or activation.is_inside(errand)
+            if activation.agent is not None and stays:
+                return activation.agent
             if activation.starter is None and activation.closing is None:
                 activation.queued += 1
                 self._gate.errands[errand] = None
@@ -76,13 +84,21 @@ class Residents:
                         self._note_idle(activation)
                     self._ledger.look()
                 continue
-            error = begin_waiting(errand, activation)
-            if error is not None:
-                raise error
-            try:
-                await self._ledger.wait_until(activation.is_settled)
-            finally:
-                end_waiting(errand)
+            await self._wait_until_settled(errand, activation)
+
+    async def _wait_until_settled(self, envelope: Envelope, activation: Activation) -> None:
+        """Wait while somebody else makes the agent, or closes it.
+
+        Raises:
+            DeadlockError: it would not end.
+        """
+        error = begin_waiting(envelope, activation)
+        if error is not None:
+            raise error
+        try:
+            await self._ledger.wait_until(activation.is_settled)
+        finally:
+            end_waiting(envelope)
 
     async def close_all(self) -> list[BaseException]:
         """Close every agent that has not been closed since it was used; give what they raised."""
@@ -119,22 +135,29 @@ class Residents:
         parent = frame if isinstance(frame, Envelope) else None
         if parent is None:  # what runs inside is waited for by those who look at the states
             await self._ledger.wait_until(lambda: not self._gate.is_held)
-        activation = self._pipeline.activations.get(agent_id)
-        if activation is None:
-            self._pipeline.dormant.pop(agent_id, None)
-            return
-        if parent is not None and (parent.is_for(activation) or activation.is_reentrant(parent)):
-            raise RuntimeError(
-                f"deactivate({agent_id}) waits for the handlers of {agent_id} and was called by "
-                "one: call it from outside, or register the type with an idle_timeout"
-            )
-        reply = self._new_reply()
-        farewell = Farewell(activation, parent=parent, reply=reply)
-        if not self._workers.are_open:
-            await self._pipeline.close_agent(farewell, activation)
-            if farewell.error is not None:
-                raise farewell.error
-            return
+        while True:
+            activation = self._pipeline.activations.get(agent_id)
+            if activation is None:
+                self._pipeline.dormant.pop(agent_id, None)
+                return
+            if parent is not None and (
+                parent.is_for(activation) or activation.is_reentrant(parent)
+            ):
+                raise RuntimeError(
+                    f"deactivate({agent_id}) waits for the handlers of {agent_id} and was called "
+                    "by one: call it from outside, or register the type with an idle_timeout"
+                )
+            reply = self._new_reply()
+            farewell = Farewell(activation, parent=parent, reply=reply)
+            if self._workers.are_open:
+                break
+            if activation.is_settled():
+                activation.close_at_once(farewell)
+                await self._pipeline.close_agent(farewell, activation)
+                if farewell.error is not None:
+                    raise farewell.error
+                return
+            await self._wait_until_settled(farewell, activation)
         self._workers.submit(farewell)
 
         def give_up() -> bool:
@@ -182,13 +205,18 @@ class Residents:
             )
         async with self._gate.held():
             for id, saved in states.items():
+                loading = Loading(None, self._pipeline.activation(id))
                 dormant = self._pipeline.dormant.pop(id, None)
+                frame = current_frame.set(loading)
                 try:
                     agent = await self.ensure(id)
                 except BaseException:  # undone, and raised again
                     if dormant is not None:
                         self._pipeline.dormant[id] = dormant
                     raise
+                finally:
+                    loading.stage = SETTLED
+                    current_frame.reset(frame)
                 await self._look_at(self._pipeline.activations[id], agent.load_state, saved)
 
     async def _look_at(

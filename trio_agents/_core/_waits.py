@@ -6,8 +6,11 @@ all three are *obstacles*. An obstacle waits itself for the requests that it, or
 sent. A request is stuck if too many of some group of its obstacles are, and an obstacle is stuck if
 *any* request it waits for is. The last step that closes such a circle is a request that begins to
 wait, so that is when we look. Only those pay who do not get through at once, and only if a handler
-waits for them. One other step may: publishers wait for room from when they publish, and what was
-submitted before becomes an obstacle to them when its turn comes. So we look then, too.
+waits for them.
+
+Publishers wait for room in a mailbox. Their obstacles are the messages that came before, as many as
+fit into it: room is made by whichever can be handled. One more step may close a circle then, when
+the turn of such a message comes and it is held up by something new. So we look then, too.
 
 Each envelope knows the requests below it that wait so (`Envelope.blocked`): the search walks over
 those alone.
@@ -15,17 +18,25 @@ those alone.
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeAlias
+
 from .._sansio._errors import DeadlockError
 from ._activation import Activation
-from ._envelope import (
-    RUNNING,
-    Envelope,
-)
+from ._envelope import RUNNING, Delivery, Envelope
 
 __all__ = ["begin_waiting", "end_waiting", "find_deadlock"]
 
+
+class Turn(NamedTuple):
+    """The wait of a message to be handled, whoever has sent it and whether that one waits."""
+
+    envelope: Envelope
+
+
+# What may be stuck: a request, a publisher's wait for room, for which a delivery stands, or a turn.
+Wait: TypeAlias = Envelope | Turn
 # A group of obstacles: what each of them waits for, and how many of them are too many.
-Group = tuple[list[list[Envelope]], int]
+Group: TypeAlias = tuple[list[list[Wait]], int]
 
 
 def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError | None:
@@ -63,7 +74,11 @@ def find_deadlock(envelope: Envelope) -> DeadlockError | None:
         return None
     return DeadlockError(
         "these agents would wait for each other for ever: "
-        + " -> ".join(str(waiting.activation.id) for waiting in circle if waiting.activation)
+        + " -> ".join(
+            str(waiting.activation.id)
+            for waiting in circle
+            if isinstance(waiting, Envelope) and waiting.activation
+        )
         + ". Raise max_concurrency, send in one direction only, or publish instead"
     )
 
@@ -82,11 +97,11 @@ def _holds_up(caller: Envelope) -> bool:
     return caller.stage is not RUNNING or activation is None or activation.is_awaited
 
 
-def _find_circle(envelope: Envelope) -> list[Envelope]:
+def _find_circle(envelope: Envelope) -> list[Wait]:
     # Suspect all that it waits for, however indirectly. Then clear one after the other of those
     # that wait for no suspect. Who is left waits for others who are left, for ever.
-    suspects: dict[Envelope, list[Group]] = {}
-    found = [envelope]
+    suspects: dict[Wait, list[Group]] = {}
+    found: list[Wait] = [envelope]
     while found:
         waiting = found.pop()
         if waiting not in suspects:
@@ -99,21 +114,25 @@ def _find_circle(envelope: Envelope) -> list[Envelope]:
             if _next_stuck(waiting, suspects) is None:
                 del suspects[waiting]
                 cleared = True
-    circle: list[Envelope] = []
-    further = envelope if envelope in suspects else None
+    circle: list[Wait] = []
+    further: Wait | None = envelope if envelope in suspects else None
     while further is not None and further not in circle:
         circle.append(further)
         further = _next_stuck(further, suspects)
     return [*circle, further] if further is not None else circle
 
 
-def _waits_of(waiting: Envelope) -> list[Group]:
-    activation = waiting.activation
+def _waits_of(waiting: Wait) -> list[Group]:
+    envelope = waiting.envelope if isinstance(waiting, Turn) else waiting
+    activation = envelope.activation
     assert activation is not None
+    if envelope is waiting and isinstance(envelope, Delivery):
+        before, too_many = activation.before(envelope)
+        return [([[Turn(other)] for other in before], too_many)]
     groups: list[Group] = []
-    for obstacles, too_many in activation.obstacles(waiting):
+    for obstacles, too_many in activation.obstacles(envelope):
         # What was let in meanwhile, or given up by a handler in between, is not waited for.
-        group = [
+        group: list[list[Wait]] = [
             [
                 request
                 for request in obstacle.blocked
@@ -127,10 +146,10 @@ def _waits_of(waiting: Envelope) -> list[Group]:
     return groups
 
 
-def _next_stuck(waiting: Envelope, suspects: dict[Envelope, list[Group]]) -> Envelope | None:
+def _next_stuck(waiting: Wait, suspects: dict[Wait, list[Group]]) -> Wait | None:
     # A request that *waiting* waits for and that is a suspect; None if it may come through.
     for group, too_many in suspects[waiting]:
-        stuck: list[Envelope] = []
+        stuck: list[Wait] = []
         for waits in group:
             stuck += [request for request in waits if request in suspects][:1]
         if len(stuck) >= too_many:

@@ -246,6 +246,8 @@ class Workers:
                         self._resting.append(reply)
                         try:
                             await reply.wait(_give_up)
+                            if reply.interrupted:  # in the very turn in which it was woken
+                                reply.raise_if_cancelled()
                         except BaseException:  # nobody must count on this worker
                             if reply in self._resting:
                                 self._resting.remove(reply)

@@ -128,6 +128,9 @@ class SingleThreadedAgentRuntime(Runtime):
         is_started = self._gate.state is State.STARTED
         with nullcontext() if is_started else self._ledger.watch(look):
             await reply.wait(give_up)
+        if reply.interrupted:  # in the very turn in which it was told to look
+            left.append(self._describe_left())
+            reply.raise_if_cancelled()
 
     def _tell_owner(self) -> None:
         """Have the owner look again whether it is still needed."""

@@ -227,8 +227,7 @@ class Messages(Books):
                 self.outside.remove(publication)
 
     def _refuse_if_stuck(self, publication: Envelope) -> None:
-        stuck = self._stuck()
-        if any(one in stuck and self._is_outside(one) for one in publication.deliveries):
+        if publication in self._stuck():
             publication.refused = True
             self.outside.remove(publication)
 
@@ -491,8 +490,9 @@ class Messages(Books):
     # [circle]
     def _stuck(self) -> set[Envelope]:
         """Give the messages that can only go on if another one of them does."""
-        waits = [one for e in self.envelopes if e.tells is not None for one in e.tells.deliveries]
-        stuck = {one for one in (*self.envelopes, *waits) if not self._called_off(one)}
+        # A publication stands for its publisher's wait for room here, its deliveries for their own.
+        waits = (*self.envelopes, *self.outside)
+        stuck = {envelope for envelope in waits if not self._called_off(envelope)}
         while True:
             free = {envelope for envelope in stuck if not self._is_held_up(envelope, stuck)}
             if not free:
@@ -501,19 +501,29 @@ class Messages(Books):
 
     def _is_held_up(self, envelope: Envelope, stuck: set[Envelope]) -> bool:
         if envelope.begun:
-            waits = [] if envelope.tells is None else envelope.tells.deliveries
-            return envelope.asks in stuck or any(
-                self._is_outside(delivery) and delivery in stuck for delivery in waits
-            )
+            return envelope.asks in stuck or envelope.tells in stuck
+        if envelope in self.outside:
+            return any(self._finds_no_room(delivery, stuck) for delivery in envelope.deliveries)
         agent = None if envelope.to is None else self.agents.get(envelope.to)
-        if agent is None or envelope.at_work:
+        if agent is None or envelope not in agent.line:
             return False
-        if envelope in agent.line:
-            ahead = agent.line[: agent.line.index(envelope)]
-        elif not envelope.is_request and self._is_outside(envelope):
-            ahead = agent.line
-        else:
+        return self._waits_behind(envelope, agent, stuck)
+
+    def _finds_no_room(self, delivery: Envelope, stuck: set[Envelope]) -> bool:
+        """Whether as many of those before it are held up as there are places."""
+        if not self._is_outside(delivery):
             return False
+        agent = self.agent(delivery.to)
+        before = agent.mailbox[: agent.mailbox.index(delivery)]
+        held_up = sum(self._waits_behind(one, agent, stuck) for one in before)
+        return agent.kind.mailbox_size is not None and held_up >= agent.kind.mailbox_size
+
+    def _waits_behind(self, envelope: Envelope, agent: Agent, stuck: set[Envelope]) -> bool:
+        """Whether a message that has come, or is to come, to its agent is held up there."""
+        if envelope.at_work:
+            return False
+        is_there = envelope in agent.line
+        ahead = agent.line[: agent.line.index(envelope)] if is_there else agent.line
         if not self._comes_back(envelope, agent) and any(
             # Whoever wants the agent closed waits for all that run in it.
             one in stuck or (isinstance(one, Wish) and not stuck.isdisjoint(agent.running))
