@@ -7,7 +7,7 @@ as itself, when the other calls of that round have been cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -24,6 +24,7 @@ from .._sansio._identifiers import AgentId
 from ..models._client import ChatCompletionClient
 from ..models._messages import (
     AssistantMessage,
+    FinishReasons,
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
     LLMMessage,
@@ -35,6 +36,13 @@ __all__ = ["TooManyToolCalls", "tool_agent_caller_loop"]
 # On asyncio it is a CancelledError, which is no Exception, and a task group would take it for its
 # own cancellation.
 _FAILURES: Final = (Exception, _asyncio.MessageCancelled)
+
+# The finish reasons of answers that end before their end, perhaps inside of a call. Not "unknown":
+# there are clients that say no more of any answer.
+_CUT_OFF: Final[Mapping[FinishReasons, str]] = {
+    "length": "it was too long",
+    "content_filter": "a filter stopped it",
+}
 
 
 class TooManyToolCalls(RuntimeError):
@@ -64,7 +72,9 @@ async def tool_agent_caller_loop(
 
     The calls of one answer run at the same time; their results are given in the order of the
     calls. A `ToolException`, and a call that an intervention handler drops, is a result with
-    ``is_error`` for the model. Cancelled, by a scope or the token, the calls have unwound.
+    ``is_error`` for the model. So is each call of an answer that was cut off, by its finish reason
+    ``length`` or ``content_filter``: the call may not be whole, and no tool is run. Cancelled, by a
+    scope or the token, the calls have unwound.
 
     Args:
         caller: the agent that asks (``self``), or a runtime.
@@ -107,8 +117,28 @@ async def tool_agent_caller_loop(
                 f"{', '.join(call.name for call in answer.content)}",
                 said,
             )
-        results = await _call_all(caller, tool_agent_id, answer.content, cancellation_token)
+        results = _not_made(answer.content, answer.finish_reason) or await _call_all(
+            caller, tool_agent_id, answer.content, cancellation_token
+        )
         said.append(FunctionExecutionResultMessage(content=results))
+
+
+def _not_made(
+    calls: Sequence[FunctionCall], reason: FinishReasons
+) -> list[FunctionExecutionResult]:
+    """Return what the model is told of the calls of an answer that was cut off."""
+    if reason not in _CUT_OFF:
+        return []
+    return [
+        FunctionExecutionResult(
+            content=f"The call of {call.name} was not made: the answer was cut off, as "
+            f"{_CUT_OFF[reason]}.",
+            name=call.name,
+            call_id=call.id,
+            is_error=True,
+        )
+        for call in calls
+    ]
 
 
 async def _call_all(

@@ -1,7 +1,7 @@
 """From the pydantic model of a tool's arguments to what a model is told of them.
 
 Models read one object without references best, so definitions are put where they are used. Only
-what refers to itself stays a definition.
+what refers to itself stays a definition, and what would be put in too often.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from .._components._tool_schema import ParametersSchema
 __all__ = ["is_list", "is_object", "parameters_of", "parameters_of_schema"]
 
 _DEFINITIONS: Final = "#/$defs/"
+_OLDER: Final = "#/definitions/"  # until draft 7 of JSON schema
+# A few definitions that name each other twice would take more room than there is memory.
+_MOST_INLINED: Final = 1_000
 
 
 class _JsonSchema(GenerateJsonSchema):
@@ -56,9 +59,13 @@ def parameters_of(model: type[BaseModel], *, strict: bool) -> ParametersSchema:
 
 
 def parameters_of_schema(schema: Mapping[str, Any], *, strict: bool) -> ParametersSchema:
-    """Return a JSON schema of an object as the parameters of a tool; see `parameters_of`."""
-    top = {key: value for key, value in schema.items() if key != "$defs"}
-    inlined = _Inlining(schema.get("$defs", {})).inlined(top)
+    """Return a JSON schema of an object as the parameters of a tool; see `parameters_of`.
+
+    Definitions may be in ``$defs`` or, as in older schemas, in ``definitions``.
+    """
+    top = {key: value for key, value in schema.items() if key not in ("$defs", "definitions")}
+    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
+    inlined = _Inlining(definitions).inlined(top)
     parameters = {
         "type": "object",
         "properties": inlined.get("properties", {}),
@@ -76,18 +83,19 @@ class _Inlining:
 
     def __init__(self, definitions: dict[str, Any]) -> None:
         self._definitions = definitions
-        self._recursive: dict[str, Any] = {}  # by name, once a definition was met inside of itself
+        self._left = _MOST_INLINED
+        self._kept: dict[str, Any] = {}  # what stays a definition, by name
 
     def inlined(self, schema: dict[str, Any]) -> dict[str, Any]:
         """Return *schema* with its definitions put in, and those left over beside it."""
         result = self._inline(schema, "", ())
         done = set[str]()
-        while rest := self._recursive.keys() - done:
+        while rest := self._kept.keys() - done:
             for name in sorted(rest):
                 done.add(name)
-                self._recursive[name] = self._inline(self._definitions[name], "", (name,))
-        if self._recursive:
-            result["$defs"] = self._recursive
+                self._kept[name] = self._inline(self._definitions[name], "", (name,))
+        if self._kept:
+            result["$defs"] = self._kept
         return cast(dict[str, Any], result)
 
     def _inline(self, node: Any, key: str, around: tuple[str, ...]) -> Any:
@@ -101,9 +109,10 @@ class _Inlining:
         name = _referred(node.get("$ref"))
         if name not in self._definitions:
             return beside if "$ref" not in node else {**beside, "$ref": node["$ref"]}
-        if name in around:
-            self._recursive.setdefault(name, None)
-            return {**beside, "$ref": node["$ref"]}
+        if name in around or not self._left:
+            self._kept.setdefault(name, None)
+            return {**beside, "$ref": f"{_DEFINITIONS}{name}"}
+        self._left -= 1
         target = self._inline(self._definitions[name], key, (*around, name))
         # A parameter that nobody has described is described by its name; its type says more.
         if beside.get("description") == key:
@@ -122,8 +131,9 @@ def is_object(node: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _referred(reference: object) -> str:
-    if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
-        return reference.removeprefix(_DEFINITIONS)
+    for prefix in (_DEFINITIONS, _OLDER):
+        if isinstance(reference, str) and reference.startswith(prefix):
+            return reference.removeprefix(prefix)
     return ""
 
 

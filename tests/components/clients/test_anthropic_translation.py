@@ -109,6 +109,20 @@ def test_what_the_api_refuses_is_not_sent() -> None:
     ]
 
 
+def test_what_stops_the_model_has_the_name_that_it_has_elsewhere_too() -> None:
+    client = AnthropicChatCompletionClient(model="claude-sonnet-5", api_key="k")
+
+    def sent(**extra: Any) -> Any:
+        return client._checked_request(ASKED, [], "auto", None, extra)
+
+    request = sent(max_tokens=7, stop=["."])
+    assert (request["max_tokens"], request["stop_sequences"]) == (7, ["."])
+    assert "stop" not in request
+    assert sent(stop_sequences=["."])["stop_sequences"] == ["."]
+    with pytest.raises(ValueError, match=r"'stop' and 'stop_sequences' .*: pass one of them"):
+        sent(stop=["."], stop_sequences=["."])
+
+
 def test_arguments_that_are_no_object_are_sent_in_one() -> None:
     call = FunctionCall(id="c1", name="add", arguments='{"a": ')
     (sent,) = to_messages([AssistantMessage(content=[call], source="a")], nothing)

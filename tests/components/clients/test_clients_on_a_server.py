@@ -18,6 +18,7 @@ from trio_agents.ext.models.openai import (
     AzureOpenAIChatCompletionClient,
     OpenAIChatCompletionClient,
 )
+from trio_agents.ext.tools.mcp import sampling_with
 from trio_agents.logging import LLMCallEvent, LLMStreamEndEvent
 from trio_agents.models import (
     AssistantMessage,
@@ -230,6 +231,38 @@ async def test_json_and_text_are_asked_for(
             assert json_mode["format"] == "json"
     assert text.keys() & {"response_format", "format", "system"} == set()
     await closed(client, options)
+
+
+async def test_each_client_goes_on_with_a_text_of_an_mcp_server(
+    aimock: ModelServer, provider: Provider, ask: str
+) -> None:
+    mcp_types = pytest.importorskip("mcp_types")
+    aimock.answers(ask, {"content": "42"})
+    sent: list[dict[str, Any]] = []
+    options = provider.recording(sent)
+    client = provider(aimock.url, **options)
+    params = mcp_types.CreateMessageRequestParams(
+        messages=[{"role": "user", "content": {"type": "text", "text": ask}}],
+        max_tokens=7,
+        temperature=0.5,
+        stop_sequences=["."],
+    )
+    answer = await sampling_with(client)(params)
+    assert isinstance(answer, mcp_types.CreateMessageResult)
+    assert answer.content.text == "42"
+    [body] = sent
+    asked = body["options"] if provider.name == "ollama" else body
+    most, stop = WORDS[provider.name]
+    assert (asked[most], asked[stop], asked["temperature"]) == (7, ["."], 0.5)
+    await closed(client, options)
+
+
+#: What the APIs call the most tokens, and the texts that stop a model.
+WORDS = {
+    "openai": ("max_tokens", "stop"),
+    "anthropic": ("max_tokens", "stop_sequences"),
+    "ollama": ("num_predict", "stop"),
+}
 
 
 async def test_pictures_are_sent(aimock: ModelServer, provider: Provider, ask: str) -> None:

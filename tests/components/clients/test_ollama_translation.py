@@ -99,6 +99,18 @@ def test_options_of_the_model_and_arguments_of_the_sdk_are_told_apart() -> None:
         request(extra={"no_such": 1})
 
 
+def test_the_most_tokens_have_the_name_that_they_have_elsewhere_too() -> None:
+    client = OllamaChatCompletionClient(model="llama3.2")
+
+    def sent(**extra: Any) -> Any:
+        return client._checked_request(ASKED, [], "auto", None, extra)["options"]
+
+    assert sent(max_tokens=7, stop=["."]) == {"num_predict": 7, "stop": ["."]}
+    assert sent(num_predict=7) == {"num_predict": 7}
+    with pytest.raises(ValueError, match=r"'max_tokens' and 'num_predict' .*: pass one of them"):
+        sent(max_tokens=7, num_predict=7)
+
+
 def test_json_is_a_format_and_so_is_a_schema() -> None:
     class Step(BaseModel):
         text: str
@@ -142,6 +154,24 @@ def test_calls_are_given_ids() -> None:
     assert (one.name, one.arguments, other.arguments) == ("add", '{"a": 1}', '{"a": 2}')
     assert one.id != other.id
     assert (result.finish_reason, result.thought) == ("function_calls", "I add")
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({"done": True, "done_reason": "length"}, "length"),
+        ({"done": True, "done_reason": "load"}, "unknown"),
+        ({}, "unknown"),
+    ],
+)
+def test_calls_that_may_be_cut_off_do_not_pass_for_whole_ones(
+    end: dict[str, Any], reason: str
+) -> None:
+    calls = [{"function": {"name": "add", "arguments": {}}}]
+    (result,) = assembled(piece({"tool_calls": calls}), piece({}, **end))
+    assert isinstance(result, CreateResult)
+    assert isinstance(result.content, list)
+    assert result.finish_reason == reason
 
 
 def test_r1_writes_its_thought_into_the_text() -> None:

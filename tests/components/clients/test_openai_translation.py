@@ -146,6 +146,16 @@ def test_claude_is_spared_what_it_refuses() -> None:
     ]
 
 
+def test_claude_is_told_of_a_tool_that_it_has_returned_nothing() -> None:
+    nothing = FunctionExecutionResult(content="", name="add", call_id="c1", is_error=False)
+    called: list[LLMMessage] = [
+        AssistantMessage(content=[CALL], source="a"),
+        FunctionExecutionResultMessage(content=[nothing]),
+    ]
+    _, answered = to_messages(called, "claude-3-5-sonnet")
+    assert answered == {"role": "tool", "tool_call_id": "c1", "content": ""}
+
+
 def test_gemini_is_given_a_space_instead_of_nothing() -> None:
     messages = [
         UserMessage(content="", source="a"),
@@ -219,6 +229,24 @@ def test_calls_are_the_content_and_the_text_beside_them_the_thought() -> None:
     assert (result.content, result.thought) == ([CALL], "I add")
     # Not every server says that it stopped for them.
     assert result.finish_reason == "function_calls"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("stop", "function_calls"),
+        ("tool_calls", "function_calls"),
+        ("length", "length"),
+        ("content_filter", "content_filter"),
+        ("who knows", "unknown"),
+        (None, "unknown"),
+    ],
+)
+def test_calls_that_may_be_cut_off_do_not_pass_for_whole_ones(theirs: Any, ours: str) -> None:
+    answer = completion({"tool_calls": CALLS})
+    answer.choices[0].finish_reason = theirs
+    result = from_completion(answer, "unknown")
+    assert (result.content, result.finish_reason) == ([CALL], ours)
 
 
 def test_calls_without_an_id_can_be_answered_and_their_names_sent_back() -> None:
@@ -344,6 +372,15 @@ def test_a_stream_that_ends_early_has_no_reason() -> None:
     assert text == "he"
     assert isinstance(result, CreateResult)
     assert (result.content, result.finish_reason) == ("he", "unknown")
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("length", "length"), (None, "unknown")])
+def test_a_stream_that_ends_inside_of_a_call_says_so(theirs: str | None, ours: str) -> None:
+    end = [] if theirs is None else [chunk({}, theirs)]
+    (result,) = assembled(chunk(delta(0, "c1", "delete", "")), *end)
+    assert isinstance(result, CreateResult)
+    assert result.content == [FunctionCall(id="c1", name="delete", arguments="")]
+    assert result.finish_reason == ours
 
 
 def test_the_schema_of_an_answer_is_what_the_sdk_itself_would_send() -> None:

@@ -20,6 +20,7 @@ import socketserver
 import struct
 import subprocess
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -73,6 +74,7 @@ class StandIn:
     execs: dict[str, Exec] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     pull_error: str | None = None
+    is_broken: Callable[[str], bool] = lambda request: False  # it answers those with 500
     deaf_to_kill: bool = False  # a process that SIGKILL of its session does not reach
     created: threading.Event = field(default_factory=threading.Event)
 
@@ -170,8 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         path = url.path.removeprefix(f"/v{API_VERSION}")
-        self.engine.requests.append(f"{self.command} {path}")
+        request = f"{self.command} {path}"
+        self.engine.requests.append(request)
         try:
+            if self.engine.is_broken(request):
+                raise Refused(500, f"no {request} today")
             self._answer(self.command, path.strip("/").split("/"), query, body)
         except Refused as refused:
             self._json(refused.status, {"message": str(refused)})

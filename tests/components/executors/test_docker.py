@@ -347,13 +347,136 @@ async def test_a_name_that_is_taken_is_an_error_and_its_container_stays(
         assert len(stand_in.containers) == 1
 
 
+@pytest.fixture(params=["root", "user"])
+def user(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who runs this, as far as the executor knows."""
+    number = 0 if request.param == "root" else 1000
+    monkeypatch.setattr(os, "geteuid", lambda: number)
+
+
+pytest_user = pytest.mark.usefixtures("user")
+
+
+@pytest_user
+@pytest.mark.parametrize("auto_remove", [True, False])
 async def test_a_container_that_is_gone_is_an_error_and_can_be_stopped(
-    stand_in: StandIn,
+    stand_in: StandIn, auto_remove: bool
 ) -> None:
-    async with DockerCommandLineCodeExecutor() as executor:
+    async with DockerCommandLineCodeExecutor(auto_remove=auto_remove) as executor:
+        directory = executor.work_dir
         stand_in.containers.clear()
         with pytest.raises(DockerError, match="No such container"):
             await outcome(executor, sh("echo 1"))
+    assert not directory.exists()
+
+
+@pytest_user
+async def test_a_container_that_has_ended_can_be_stopped(stand_in: StandIn) -> None:
+    async with DockerCommandLineCodeExecutor() as executor:
+        directory = executor.work_dir
+        [container] = stand_in.containers.values()
+        container.running = False
+    assert stand_in.containers == {}
+    assert not directory.exists()
+
+
+@pytest_user
+async def test_a_container_in_which_nothing_can_run_is_stopped(stand_in: StandIn) -> None:
+    async with DockerCommandLineCodeExecutor() as executor:
+        directory = executor.work_dir
+        stand_in.is_broken = lambda request: request.endswith("/exec")
+    assert stand_in.containers == {}
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("then", ["stop", "start"])
+async def test_what_a_stop_could_not_end_is_ended_by_the_next(stand_in: StandIn, then: str) -> None:
+    executor = DockerCommandLineCodeExecutor(container_name="mine")
+    await executor.start()
+    directory = executor.work_dir
+    [first] = stand_in.containers
+    stand_in.is_broken = lambda request: request.startswith("DELETE")
+    for _ in range(2):
+        with pytest.raises(DockerError, match=r"no DELETE .* today"):
+            await executor.stop()
+        assert not directory.exists()
+    with pytest.raises(RuntimeError, match="the container is not running"):
+        await outcome(executor, sh("echo 1"))
+    stand_in.is_broken = lambda request: False
+    if then == "start":
+        await executor.start()
+        assert first not in stand_in.containers
+        assert await outcome(executor, sh("echo 1")) == (0, "1\n")
+    await executor.stop()
+    assert stand_in.containers == {}
+
+
+def test_what_a_stop_could_not_end_is_ended_at_the_end_of_the_program(
+    tmp_path: Path, stand_in: StandIn
+) -> None:
+    stand_in.is_broken = lambda request: (
+        sum(request.startswith("DELETE") for request in stand_in.requests) == 1
+    )
+    program = f"""
+        import anyio
+        from trio_agents.ext.code_executors.docker import DockerCommandLineCodeExecutor
+        executor = DockerCommandLineCodeExecutor(work_dir={str(tmp_path)!r})
+
+        async def use():
+            await executor.start()
+            await executor.stop()
+
+        try:
+            anyio.run(use, backend="trio")
+        except RuntimeError as error:
+            print(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        check=True,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert "today" in done.stdout
+    assert stand_in.containers == {}
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+async def test_tasks_that_start_it_together_create_one_container(
+    stand_in: StandIn, name: str | None
+) -> None:
+    executor = DockerCommandLineCodeExecutor(container_name=name)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(executor.start)
+    assert len(stand_in.containers) == 1
+    assert await outcome(executor, sh("echo 1")) == (0, "1\n")
+    await executor.stop()
+    assert stand_in.containers == {}
+
+
+@pytest.mark.parametrize("what", ["start", "restart"])
+async def test_a_stop_waits_for_a_start_and_a_restart(
+    tmp_path: Path, stand_in: StandIn, what: str
+) -> None:
+    executor = DockerCommandLineCodeExecutor(
+        work_dir=tmp_path, init_command="[ ! -e ready ] || { echo up > ready; read word < go; }"
+    )
+    if what == "restart":
+        await executor.start()
+    os.mkfifo(tmp_path / "go")
+    go = os.open(tmp_path / "go", os.O_RDWR)  # so that whoever opens it waits for nobody
+    with Pipe(tmp_path / "ready") as ready:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(getattr(executor, what))
+            assert await ready.read() == "up\n"
+            tasks.start_soon(executor.stop)
+            await anyio.wait_all_tasks_blocked()
+            assert len(stand_in.containers) == 1
+            os.write(go, b"on\n")
+    os.close(go)
+    assert stand_in.containers == {}
 
 
 async def test_without_an_engine_the_error_says_what_to_do(

@@ -8,6 +8,7 @@ import venv
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from trio_agents.code_executor import (
     FunctionWithRequirementsStr,
     with_requirements,
 )
+from trio_agents.ext.code_executors._functions_module import FunctionsModule
 from trio_agents.ext.code_executors.local import LocalCommandLineCodeExecutor, Sandbox
 
 from .probes import needs_bubblewrap, outcome, python, sh
@@ -136,6 +138,24 @@ async def test_code_imports_functions_of_the_application(
     assert await outcome(executor, block) == (0, f"3 {tmp_path}\n")
     assert executor.functions == (add, home)
     assert executor.functions_module == "lib"
+
+
+async def test_after_a_stop_while_they_are_put_in_place_functions_are_there_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    executor = LocalCommandLineCodeExecutor(functions=[add], sandbox=None)
+    offer = FunctionsModule.offer
+
+    async def offer_and_stop(module: FunctionsModule, *arguments: Any) -> None:
+        await offer(module, *arguments)
+        await executor.stop()  # as another task could
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FunctionsModule, "offer", offer_and_stop)
+        await executor.start()
+    block = python("from functions import add; print(add(1, 2))")
+    assert await outcome(executor, block) == (0, "3\n")
+    await executor.stop()
 
 
 async def test_functions_that_cannot_be_imported_are_an_error(tmp_path: Path) -> None:

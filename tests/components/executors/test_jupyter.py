@@ -78,6 +78,7 @@ async def test_pictures_and_pages_are_files(tmp_path: Path) -> None:
         "display({'image/svg+xml': '<svg/>'}, raw=True)\n"
         "display({'application/json': {'a': 1}}, raw=True)\n"
         "display({'image/png': 'x'}, raw=True)\n"
+        "display({'image/png': 'é'}, raw=True)\n"
     )
     async with JupyterCodeExecutor(output_dir=tmp_path, sandbox=None) as executor:
         result = await executor.execute_code_blocks([block], CancellationToken())
@@ -86,7 +87,8 @@ async def test_pictures_and_pages_are_files(tmp_path: Path) -> None:
     assert {path.parent for path in result.output_files} == {tmp_path}
     shown = result.output.splitlines()
     assert shown[:3] == ["<IPython.core.display.HTML object>", "a picture", '{"a": 1}']
-    assert shown[3].startswith("what was shown as png is none")
+    assert len(shown) == 5
+    assert all(line.startswith("what was shown as png is none") for line in shown[3:])
 
 
 @on_trio
@@ -272,6 +274,31 @@ async def test_no_process_and_no_thread_is_left() -> None:
     assert threading.active_count() == threads
     with pytest.raises(RuntimeError, match="the kernel is not running"):
         await outcome(executor, python("1"))
+
+
+async def test_what_waits_behind_a_stop_starts_no_kernel(tmp_path: Path) -> None:
+    executor = JupyterCodeExecutor(output_dir=tmp_path, sandbox=None)
+    await executor.start()
+    os.mkfifo(tmp_path / "go")
+
+    async def run() -> None:
+        with pytest.raises(RuntimeError, match="the kernel is not running"):
+            await outcome(executor, python("1"))
+
+    async def restart() -> None:
+        with pytest.raises(RuntimeError, match="the kernel is not running"):
+            await executor.restart()
+
+    with Pipe(tmp_path / "ready") as ready:
+        async with anyio.create_task_group() as tasks:
+            block = python("open('ready', 'w').write('up')\nopen('go').read()")
+            tasks.start_soon(outcome, executor, block)
+            assert await ready.read() == "up"
+            for waiting in (executor.stop, run, restart):
+                tasks.start_soon(waiting)
+                await anyio.wait_all_tasks_blocked()
+            (tmp_path / "go").write_text("")
+    assert processes_with("trio_agents_kernel_") == []
 
 
 @needs_bubblewrap

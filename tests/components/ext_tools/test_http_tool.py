@@ -302,6 +302,45 @@ def test_the_model_is_shown_the_schema(server: Server) -> None:
     assert parameters["properties"]["where"]["required"] == ["x"]
 
 
+def test_definitions_of_an_older_json_schema_are_told_to_the_model(server: Server) -> None:
+    place = {
+        "type": "object",
+        "properties": {"x": {"type": "number"}, "inner": {"$ref": "#/definitions/Place"}},
+    }
+    schema = {
+        "properties": {"id": {"type": "string"}, "where": {"$ref": "#/definitions/Place"}},
+        "required": ["id"],
+        "definitions": {"Place": place, "Unused": {}},
+    }
+    told: Any = tool(server, json_schema=schema).schema
+    inner = {"$ref": "#/$defs/Place"}
+    where = {"type": "object", "properties": {"x": {"type": "number"}, "inner": inner}}
+    assert told["parameters"] == {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "where": where},
+        "required": ["id"],
+        "additionalProperties": False,
+        "$defs": {"Place": where},
+    }
+
+
+def test_definitions_that_double_from_one_to_the_next_are_told_in_little_room(
+    server: Server,
+) -> None:
+    def twice(number: int) -> dict[str, Any]:
+        inner = {"$ref": f"#/$defs/d{number + 1}"}
+        return {"type": "object", "properties": {"one": inner, "other": inner}}
+
+    schema = {
+        "properties": {"id": {"type": "string"}, "first": {"$ref": "#/$defs/d0"}},
+        "required": ["id"],
+        "$defs": {**{f"d{number}": twice(number) for number in range(40)}, "d40": {}},
+    }
+    told: Any = tool(server, json_schema=schema).schema
+    assert len(json.dumps(told)) < 200_000
+    assert told["parameters"]["$defs"]["d39"]["properties"]["one"] == {"$ref": "#/$defs/d40"}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

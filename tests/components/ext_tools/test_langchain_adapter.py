@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import anyio
@@ -13,7 +13,14 @@ from pydantic import BaseModel, Field, ValidationError
 
 pytest.importorskip("langchain_core")
 
-from langchain_core.tools import BaseTool, InjectedToolArg, StructuredTool, Tool, tool
+from langchain_core.tools import (
+    BaseTool,
+    InjectedToolArg,
+    StructuredTool,
+    Tool,
+    ToolException,
+    tool,
+)
 
 from trio_agents import CancellationToken
 from trio_agents.ext.tools.langchain import LangChainToolAdapter
@@ -137,6 +144,78 @@ async def test_what_a_tool_raises_is_raised() -> None:
         await LangChainToolAdapter(fail).run_json({}, TOKEN)
     result = await StaticWorkbench([LangChainToolAdapter(fail)]).call_tool("fail")
     assert result.to_text() == "nothing found"
+
+
+def both(function: Callable[[], object], **options: Any) -> list[LangChainToolAdapter]:
+    """Make a tool of *function*, and an async one that does the same."""
+
+    async def later() -> object:
+        await anyio.lowlevel.checkpoint()
+        return function()
+
+    about: dict[str, Any] = {"name": "f", "description": "Do it.", **options}
+    return [
+        LangChainToolAdapter(StructuredTool.from_function(func=function, **about)),
+        LangChainToolAdapter(StructuredTool.from_function(coroutine=later, **about)),
+    ]
+
+
+async def test_a_model_reads_the_content_and_not_the_artifact() -> None:
+    for adapter in both(lambda: ("two rows", [1, 2]), response_format="content_and_artifact"):
+        assert await adapter.run_json({}, TOKEN) == "two rows"
+
+
+@pytest.mark.parametrize("returned", ["two rows", ("two", "rows", "more")])
+async def test_what_should_be_a_content_and_an_artifact_and_is_not_is_an_error(
+    returned: object,
+) -> None:
+    for adapter in both(lambda: returned, response_format="content_and_artifact"):
+        with pytest.raises(ValueError, match="content_and_artifact"):
+            await adapter.run_json({}, TOKEN)
+
+
+def refuse() -> None:
+    raise ToolException("nothing found")
+
+
+def refuse_silently() -> None:
+    raise ToolException
+
+
+def validate() -> None:
+    UpperArgs.model_validate({})
+
+
+@pytest.mark.parametrize(
+    ("function", "handling", "content"),
+    [
+        (refuse, {"handle_tool_error": True}, "nothing found"),
+        (refuse_silently, {"handle_tool_error": True}, "Tool execution error"),
+        (refuse, {"handle_tool_error": "try again"}, "try again"),
+        (refuse, {"handle_tool_error": lambda error: f"sorry: {error}"}, "sorry: nothing found"),
+        (
+            refuse,
+            {"handle_tool_error": True, "response_format": "content_and_artifact"},
+            "nothing found",
+        ),
+        (validate, {"handle_validation_error": True}, "Tool input validation error"),
+        (validate, {"handle_validation_error": lambda error: error.title}, "UpperArgs"),
+    ],
+)
+async def test_errors_that_a_tool_handles_are_its_result(
+    function: Callable[[], None], handling: dict[str, Any], content: str
+) -> None:
+    for adapter in both(function, **handling):
+        assert await adapter.run_json({}, TOKEN) == content
+
+
+async def test_errors_that_a_tool_does_not_handle_are_raised() -> None:
+    for adapter in both(refuse, handle_validation_error=True):
+        with pytest.raises(ToolException, match="nothing found"):
+            await adapter.run_json({}, TOKEN)
+    for adapter in both(validate, handle_tool_error=True):
+        with pytest.raises(ValidationError, match="UpperArgs"):
+            await adapter.run_json({}, TOKEN)
 
 
 @pytest.fixture

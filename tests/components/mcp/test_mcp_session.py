@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -363,6 +364,41 @@ async def test_after_its_death_start_starts_it_again(tiny: Tiny) -> None:
     await session.stop()
 
 
+async def test_tasks_that_start_it_together_after_its_death_start_one_server(tiny: Tiny) -> None:
+    session = McpSession(tiny())
+    await session.start()
+    with pytest.raises(McpConnectionError):
+        await session.call_tool("die")
+    pids: list[int] = []
+
+    async def start() -> None:
+        await session.start()
+        pids.append(await pid_of(session))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(start)
+    assert len(set(pids)) == 1
+    await session.stop()
+
+
+@pytest.mark.parametrize("other", ["start", "restart"])
+async def test_tasks_that_restart_and_start_it_together_start_one_server(
+    tiny: Tiny, other: str
+) -> None:
+    session = McpSession(tiny())
+    await session.start()
+    before = await pid_of(session)
+    async with anyio.create_task_group() as group:
+        group.start_soon(session.restart)
+        for _ in range(2):
+            group.start_soon(getattr(session, other))
+    after = await pid_of(session)
+    await session.stop()
+    assert after != before
+    assert not is_alive(after)
+
+
 async def test_one_that_closes_its_output_and_lives_on_is_down_and_killed(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +520,49 @@ async def test_a_streamed_call_that_is_left_early_is_cancelled_on_the_server(tin
         assert text(await session.call_tool("cancelled")) == "1"
 
 
+# The progress that the server still tells is nobody's, and must not reach the SDK as an error.
+async def test_a_streamed_call_that_is_left_in_a_burst_of_progress_leaves_the_session_alone(
+    tiny: Tiny,
+) -> None:
+    async with McpSession(tiny()) as session:
+        pid = await pid_of(session)
+        async with aclosing(session.call_tool_stream("progress", {"count": 1000})) as stream:
+            assert await anext(stream) == McpProgress(1, 1000, "step 1")
+        assert await pid_of(session) == pid
+
+
+async def test_a_streamed_call_whose_reader_is_cancelled_in_a_burst_of_progress_does_so_too(
+    tiny: Tiny,
+) -> None:
+    async with McpSession(tiny()) as session:
+        pid = await pid_of(session)
+        with anyio.CancelScope() as scope:
+            async with aclosing(session.call_tool_stream("progress", {"count": 1000})) as stream:
+                async for _ in stream:
+                    scope.cancel()
+                    await anyio.lowlevel.checkpoint()
+        assert await pid_of(session) == pid
+
+
+# A shield does not keep off the cancellation of a task itself, so nobody waits for the call's end.
+def test_on_asyncio_a_reader_that_is_cancelled_while_it_leaves_does_so_too(tiny: Tiny) -> None:
+    async def read(session: McpSession) -> None:
+        async with aclosing(session.call_tool_stream("progress", {"count": 1000})) as stream:
+            await anext(stream)
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+
+    async def use() -> None:
+        async with McpSession(tiny()) as session:
+            pid = await pid_of(session)
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.create_task(read(session))
+            assert await pid_of(session) == pid
+
+    asyncio.run(use())
+
+
 async def test_a_streamed_call_whose_reader_is_cancelled_is_cancelled_on_the_server(
     tiny: Tiny,
 ) -> None:
@@ -534,6 +613,19 @@ async def test_a_callback_for_progress_that_fails_fails_the_call_and_cancels_it(
         with pytest.raises(KeyError, match="mine"):
             await session.call_tool("hold", progress=fail)
         assert text(await session.call_tool("cancelled")) == "1"
+
+
+async def test_a_callback_for_progress_that_fails_in_a_burst_fails_its_own_call_alone(
+    tiny: Tiny,
+) -> None:
+    async def fail(progress: McpProgress) -> None:
+        raise KeyError("mine")
+
+    async with McpSession(tiny()) as session:
+        pid = await pid_of(session)
+        with pytest.raises(KeyError, match="mine"):
+            await session.call_tool("progress", {"count": 1000}, progress=fail)
+        assert await pid_of(session) == pid
 
 
 async def test_a_streamed_call_ends_with_its_error(tiny: Tiny) -> None:

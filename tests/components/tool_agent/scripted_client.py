@@ -24,7 +24,7 @@ USAGE = RequestUsage(prompt_tokens=0, completion_tokens=0)
 
 
 class ScriptedClient(ChatCompletionClient):
-    def __init__(self, *answers: str | list[FunctionCall]) -> None:
+    def __init__(self, *answers: str | list[FunctionCall] | CreateResult) -> None:
         self._answers = list(answers)
         self.asked: list[list[LLMMessage]] = []
         self.tools: list[Sequence[Tool | ToolSchema]] = []
@@ -45,6 +45,8 @@ class ScriptedClient(ChatCompletionClient):
         self.tools.append(tools)
         self.tokens.append(cancellation_token)
         answer = self._answers.pop(0)
+        if isinstance(answer, CreateResult):
+            return answer
         return CreateResult(
             finish_reason="stop" if isinstance(answer, str) else "function_calls",
             content=answer,

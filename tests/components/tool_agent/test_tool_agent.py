@@ -28,6 +28,8 @@ from trio_agents.exceptions import UnknownAgentType
 from trio_agents.logging import ToolCallEvent
 from trio_agents.models import (
     AssistantMessage,
+    CreateResult,
+    FinishReasons,
     FunctionExecutionResult,
     FunctionExecutionResultMessage,
     LLMMessage,
@@ -44,7 +46,7 @@ from trio_agents.tool_agent import (
 )
 from trio_agents.tools import FunctionTool
 
-from .scripted_client import ScriptedClient
+from .scripted_client import USAGE, ScriptedClient
 
 Open = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -302,6 +304,49 @@ async def test_a_call_that_fails_is_told_to_the_model(open_runtime: Open) -> Non
             "quotes: line 1 column 2 (char 1)",
         ),
     ]
+
+
+def ended(reason: FinishReasons, *calls: FunctionCall) -> CreateResult:
+    return CreateResult(finish_reason=reason, content=list(calls), usage=USAGE, cached=False)
+
+
+@pytest.mark.parametrize(
+    ("reason", "why"), [("length", "it was too long"), ("content_filter", "a filter stopped it")]
+)
+async def test_no_call_of_an_answer_that_was_cut_off_is_made(
+    open_runtime: Open, reason: FinishReasons, why: str
+) -> None:
+    ran: list[str] = []
+
+    def delete(path: str = "/") -> None:
+        ran.append(path)
+
+    calls = [call("delete", '{"path": "/tmp"}', "a"), call("delete", "", "b")]
+    client = ScriptedClient(ended(reason, *calls), "Sorry.")
+    async with open_runtime() as runtime:
+        await register(runtime, FunctionTool(delete, ""))
+        assert await ask(runtime, client) == Answer("Sorry.")
+    assert ran == []
+    content = f"The call of delete was not made: the answer was cut off, as {why}."
+    assert client.asked[1][1:] == [
+        AssistantMessage(content=calls, source="assistant"),
+        FunctionExecutionResultMessage(
+            content=[result("delete", content, id, is_error=True) for id in "ab"]
+        ),
+    ]
+
+
+# Clients of others say whatever they like.
+@pytest.mark.parametrize("reason", ["stop", "unknown"])
+async def test_the_calls_of_an_answer_are_made_unless_it_was_cut_off(
+    open_runtime: Open, reason: FinishReasons
+) -> None:
+    client = ScriptedClient(ended(reason, call("add", '{"a": 1}')), "2.")
+    async with open_runtime() as runtime:
+        await register(runtime)
+        assert await ask(runtime, client) == Answer("2.")
+    told = FunctionExecutionResultMessage(content=[result("add", "2", is_error=False)])
+    assert client.asked[1][-1] == told
 
 
 class Approval(DefaultInterventionHandler):

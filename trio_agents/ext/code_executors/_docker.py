@@ -13,6 +13,7 @@ import atexit
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Self, final
 
@@ -171,6 +172,8 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
                 raise ValueError(f"Docker cannot bind a directory with a colon: {path!r}")
         self._scratch = Scratch(work_dir)
         self._running: _Container | None = None
+        self._left: _Container | None = None  # that a stop has not succeeded in ending
+        self._turn = anyio.Lock()  # start, restart and stop take turns
         self._files: CodeFiles | None = None
 
     @property
@@ -207,8 +210,12 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
             ValueError: the functions cannot be imported, or a package not be installed.
             ImportError: httpx2 is not installed.
         """
-        if self._running is not None:
-            return
+        async with self._turn:
+            if self._running is None:
+                await self._end_left()
+                self._running = await self._begin()
+
+    async def _begin(self) -> _Container:
         address = EngineAddress()
         engine = await Engine.connect(address)
         made: list[_Container] = []
@@ -219,14 +226,16 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
             await self._prepare(container)
         except BaseException:  # goes on; without it the container would stay
             with anyio.CancelScope(shield=True):
-                for container in made:
-                    await container.remove()
-                await engine.aclose()
-            self._scratch.remove()
+                try:
+                    for container in made:
+                        await container.remove()
+                finally:
+                    await engine.aclose()
+                    self._scratch.remove()
             raise
-        self._running = container
         if self._config.stop_container:
             atexit.register(container.end_now)
+        return container
 
     async def _have_image(self, engine: Engine) -> None:
         try:
@@ -311,34 +320,57 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
     async def stop(self) -> None:
         """Stop the container, as *stop_container* and *auto_remove* say. A second call is fine.
 
+        It waits for a start or restart that is under way. If it fails, the next one, the next start
+        or the end of the program tries again.
+
         Raises:
-            DockerError: the engine cannot be reached any more.
+            DockerError: the engine cannot be reached any more, or refuses.
+            OSError: something in the temporary directory cannot be removed.
         """
-        container, self._running = self._running, None
-        if container is not None:
-            atexit.unregister(container.end_now)
-            # Shielded: giving up is what the caller wants, all the more if cancelled.
-            with anyio.CancelScope(shield=True):
+        # Shielded: giving up is what the caller wants, all the more if cancelled.
+        with anyio.CancelScope(shield=True):
+            async with self._turn:
                 try:
-                    if self._scratch.has_temporary and os.geteuid() != 0:
-                        # What the container's root has made here is not ours to remove.
-                        argv = ["chmod", "-R", "a+rwX", _WORKSPACE]
-                        await container.run(argv, self._config.timeout)
-                    if self._config.stop_container:
-                        await container.end()
+                    if self._running is None:
+                        await self._end_left()
+                    else:
+                        self._left, self._running = self._running, None
+                        await self._end(self._left)
                 finally:
-                    await container.engine.aclose()
-        self._scratch.remove()
+                    self._scratch.remove()
+
+    async def _end_left(self) -> None:
+        if self._left is not None:
+            await self._left.reconnect()
+            await self._end(self._left)
+
+    async def _end(self, container: _Container) -> None:
+        try:
+            if self._scratch.has_temporary and os.geteuid() != 0:
+                # What the container's root has made here is not ours to remove.
+                argv = ["chmod", "-R", "a+rwX", _WORKSPACE]
+                with suppress(DockerError):  # it may be gone, and is to end in any case
+                    await container.run(argv, self._config.timeout)
+            if self._config.stop_container:
+                await container.end()
+        finally:
+            # Shielded: to close is not to wait for the engine.
+            with anyio.CancelScope(shield=True):
+                await container.engine.aclose()
+        self._left = None
+        atexit.unregister(container.end_now)
 
     async def restart(self) -> None:
         """Start the container again: files stay, processes do not.
 
         Raises:
-            DockerError: it was not started, or the engine refuses.
+            RuntimeError: it was not started.
+            DockerError: the engine refuses, or the init command fails.
         """
-        container = self._started()
-        await container.restart()
-        await self._prepare(container)
+        async with self._turn:
+            container = self._started()
+            await container.restart()
+            await self._prepare(container)
 
     def _started(self) -> _Container:
         if self._running is None:
@@ -428,6 +460,10 @@ class _Container:
     async def restart(self) -> None:
         await self.engine.ask("POST", f"{self._path}/restart", t="0")
 
+    async def reconnect(self) -> None:
+        """Connect to the engine anew, on the loop that runs now."""
+        self.engine = await Engine.connect(self._address)
+
     async def remove(self) -> None:
         """Kill and remove it, whatever state it is in."""
         try:
@@ -437,11 +473,15 @@ class _Container:
                 raise
 
     async def end(self) -> None:
-        """Stop it, and remove it if that was said."""
+        """Stop it, and remove it if that was said. It may be gone."""
         if self._config.auto_remove:
             await self.remove()
-        else:
+            return
+        try:
             await self.engine.ask("POST", f"{self._path}/stop", t="1")
+        except DockerError as error:
+            if error.status != 404:
+                raise
 
     def end_now(self) -> None:
         """Do as `end` does, and wait in this thread: the program ends, and no loop runs."""

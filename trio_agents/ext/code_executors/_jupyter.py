@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import uuid
@@ -167,6 +166,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         """
         self._check_started()
         async with self._turn:
+            self._check_started()  # a stop may have come first
             await self._close_kernel()
             await self._have_kernel()
 
@@ -215,6 +215,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
         self._check_started()
         with token_scope(cancellation_token, "running code"):
             async with self._turn:
+                self._check_started()  # a stop may have come first
                 kernel = await self._have_kernel()
                 for block in code_blocks:
                     _check_language(block, kernel.language)
@@ -350,7 +351,7 @@ class _Cell:
     def _save(self, content: str, ending: str, *, is_base64: bool) -> None:
         try:
             data = base64.b64decode(content) if is_base64 else content.encode(errors="replace")
-        except binascii.Error as error:
+        except ValueError as error:  # it may not even be ASCII
             self._add("text", f"what was shown as {ending} is none: {error}")
             return
         path = self._directory / f"{uuid.uuid4().hex}.{ending}"

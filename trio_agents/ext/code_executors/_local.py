@@ -238,8 +238,10 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
         async with self._setting_up:
             if not self._is_set_up:
                 await self._host.check_sandbox(self.work_dir)
-                await self._functions.offer(self._code_files(), self._install, self._python)
-                self._is_set_up = True
+                files = self._code_files()
+                await self._functions.offer(files, self._install, self._python)
+                # Not if a stop came meanwhile: it has removed the directory, and what is there.
+                self._is_set_up = files is self._files
 
     async def _python(self, arguments: Sequence[str]) -> Finished:
         argv = [self._host.interpreter.executable, *arguments]

@@ -60,6 +60,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
     component_provider_override: ClassVar[str | None] = (
         "trio_agents.ext.models.anthropic.AnthropicChatCompletionClient"
     )
+    _own_names: ClassVar[Mapping[str, str]] = {"stop": "stop_sequences"}
 
     def __init__(self, **options: Unpack[AnthropicClientConfiguration]) -> None:
         """Make the SDK's client. Nothing is sent.

@@ -42,6 +42,9 @@ class SdkClient(ChatCompletionClient, ABC):
 
     #: The provider's name for what `json_output` says, in ``extra_create_args``.
     _format_argument: ClassVar[str] = "response_format"
+    #: The provider's names for ``max_tokens`` and ``stop``, in ``extra_create_args``, where it has
+    #: others. So whoever does not know which client it is can say both.
+    _own_names: ClassVar[Mapping[str, str]] = {}
 
     def __init__(
         self,
@@ -122,6 +125,7 @@ class SdkClient(ChatCompletionClient, ABC):
             tool_choice: whether it may, must or must not.
             json_output: True for JSON, a pydantic model for JSON that it validates, False for text.
             extra_create_args: more arguments of the SDK's own method; they win over the others.
+                Each client also takes ``max_tokens`` and ``stop``, a list of texts.
             cancellation_token: cancels the request.
 
         Raises:
@@ -193,6 +197,17 @@ class SdkClient(ChatCompletionClient, ABC):
             return wanted, rest
         return None, extra
 
+    def _in_own_names(self, extra: Mapping[str, Any]) -> Mapping[str, Any]:
+        named = dict(extra)
+        for name in self._own_names.keys() & extra.keys():
+            own = self._own_names[name]
+            if own in extra:
+                raise ValueError(
+                    f"{name!r} and {own!r} in extra_create_args are the same: pass one of them"
+                )
+            named[own] = named.pop(name)
+        return named
+
     def _checked_request(
         self,
         messages: Sequence[LLMMessage],
@@ -213,7 +228,7 @@ class SdkClient(ChatCompletionClient, ABC):
             tool_schemas(tools),
             tool_choice,
             json_output,
-            extra,
+            self._in_own_names(extra),
         )
 
     def _check_answer(

@@ -8,8 +8,9 @@ import uuid
 from typing import Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
+from ...models._messages import FinishReasons
 
-__all__ = ["arguments_of", "function_call"]
+__all__ = ["arguments_of", "function_call", "stopped_for_calls"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
@@ -40,3 +41,12 @@ def arguments_of(call: FunctionCall) -> dict[str, Any]:
     if isinstance(arguments, dict):
         return cast("dict[str, Any]", arguments)
     return {"arguments": call.arguments}
+
+
+def stopped_for_calls(reason: FinishReasons) -> FinishReasons:
+    """Return the finish reason of an answer with calls, of which a server has said *reason*.
+
+    Not every server says that it stopped for them. But any other reason than ``stop``, and none at
+    all, is kept: the answer may have been cut off inside of a call.
+    """
+    return "function_calls" if reason == "stop" else reason

@@ -47,6 +47,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         "trio_agents.ext.models.ollama.OllamaChatCompletionClient"
     )
     _format_argument: ClassVar[str] = "format"
+    _own_names: ClassVar[Mapping[str, str]] = {"max_tokens": "num_predict"}
 
     def __init__(self, **options: Unpack[OllamaClientConfiguration]) -> None:
         """Make the SDK's client. Nothing is sent.

@@ -22,7 +22,7 @@ from ...models._messages import (
     TopLogprob,
     UserMessage,
 )
-from ._calls import arguments_of, function_call
+from ._calls import arguments_of, function_call, stopped_for_calls
 from ._thinking import ThoughtMarks, without_thought
 
 if TYPE_CHECKING:
@@ -130,7 +130,8 @@ class Assembly:
         content: str | list[FunctionCall] = text
         finish = _REASONS.get(self._reason, "unknown")
         if self._calls:
-            content, thought, finish = self._calls, text or thought, "function_calls"
+            content, thought = self._calls, text or thought
+            finish = stopped_for_calls(finish)
         return CreateResult(
             finish_reason=finish,
             content=content,

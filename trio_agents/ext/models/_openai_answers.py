@@ -18,7 +18,7 @@ from ...models._messages import (
     RequestUsage,
     TopLogprob,
 )
-from ._calls import function_call
+from ._calls import function_call, stopped_for_calls
 from ._thinking import ThoughtMarks, without_thought
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ def _to_result(
     content: str | list[FunctionCall]
     finish = _REASONS.get(reason, "unknown")
     if calls:
-        # Text beside calls goes back to the API beside them, see `to_messages`. Not every server
-        # says that it stopped for them.
-        content, thought, finish = calls, text or thought, "function_calls"
+        # Text beside calls goes back to the API beside them, see `to_messages`.
+        content, thought, finish = calls, text or thought, stopped_for_calls(finish)
     elif refusal:
         # Nobody should take it for an answer, and CreateResult has no other word for it.
         content, finish = refusal, "content_filter"
@@ -208,7 +207,9 @@ class Assembly:
                 call.arguments += delta.function.arguments or ""
 
     def result(self) -> CreateResult:
-        """Return the whole answer. Cut off, it has the finish reason that nobody has given it.
+        """Return the whole answer. Cut off, its finish reason is that nobody has said one.
+
+        Then its last call may not be whole either.
 
         Raises:
             RuntimeError: the server has sent nothing of a model's.

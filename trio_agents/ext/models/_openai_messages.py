@@ -111,7 +111,12 @@ def _assistant(message: AssistantMessage) -> Message:
 
 
 def _for_claude(messages: list[Message]) -> list[Message]:
-    kept = [message for message in messages if message["content"] != "" or "tool_calls" in message]
+    # What belongs to calls stays: a call without its result is refused, an empty result is not.
+    kept = [
+        message
+        for message in messages
+        if message["content"] != "" or message["role"] == "tool" or "tool_calls" in message
+    ]
     if kept and kept[-1]["role"] == "assistant" and isinstance(kept[-1]["content"], str):
         kept[-1] = {**kept[-1], "content": kept[-1]["content"].rstrip()}
     return kept

@@ -1,8 +1,9 @@
 """`LangChainToolAdapter`: a tool that was written for LangChain.
 
 LangChain runs its async tools through asyncio, callbacks included. So that they work on trio as
-well, the tool's own coroutine is awaited here, without those callbacks. Ordinary tools are invoked
-in a worker thread, where LangChain is at home.
+well, the tool's own coroutine is awaited here, without those callbacks, and what LangChain makes of
+results and errors is made here too. Ordinary tools are invoked in a worker thread, where LangChain
+is at home.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio.to_thread
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ..._components._extras import import_extra
 from ..._sansio._cancellation import CancellationToken
@@ -60,7 +61,8 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
 
         Raises:
             MessageCancelled: the token was cancelled.
-            Exception: what the tool has raised.
+            Exception: what the tool has raised, unless its ``handle_tool_error`` or
+                ``handle_validation_error`` makes a result of it.
         """
         # What was not given is left to the tool: its defaults are its own.
         given = {
@@ -71,6 +73,33 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
         given.update(args.model_extra or {})
         if not self._is_async:
             return await anyio.to_thread.run_sync(self._tool.invoke, given, abandon_on_cancel=True)
+        return await self._run_async(given)
+
+    async def _run_async(self, given: dict[str, Any]) -> object:
+        tool = self._tool
+        try:
+            result = await self._awaited(given)
+        except ValidationError as error:
+            if not tool.handle_validation_error:
+                raise
+            usual = "Tool input validation error"
+            return _handled(tool.handle_validation_error, error, usual)
+        except _langchain_tools().ToolException as error:
+            if not tool.handle_tool_error:
+                raise
+            usual = error.args[0] if error.args else "Tool execution error"
+            return _handled(tool.handle_tool_error, error, usual)
+        if tool.response_format != "content_and_artifact":
+            return result
+        parts = cast("tuple[object, ...]", result) if isinstance(result, tuple) else ()
+        if len(parts) != 2:
+            raise ValueError(
+                f"the tool {tool.name} must return a tuple of a content and an artifact, as its "
+                f"response_format='content_and_artifact' says: return both, or change that"
+            )
+        return parts[0]
+
+    async def _awaited(self, given: dict[str, Any]) -> object:
         takes_config = "config" in inspect.signature(self._tool._arun).parameters
         config: dict[str, Any] = {"config": {}} if takes_config else {}
         if isinstance(self._tool, _langchain_tools().Tool):  # its one argument has no name
@@ -80,6 +109,13 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
 
 def _langchain_tools() -> Any:
     return import_extra("langchain_core.tools", "langchain", purpose="LangChainToolAdapter")
+
+
+def _handled(how: Any, error: Exception, usual: object) -> object:
+    """Return the result that a tool gives instead of *error*: True, a text, or a function says."""
+    if isinstance(how, bool):
+        return usual
+    return how if isinstance(how, str) else how(error)
 
 
 def _is_async(tool: Any) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -112,8 +112,9 @@ class McpSession:
         """
         while True:
             life = self._life
-            if life is not None and life.is_ending:
+            if life is not None and life.is_ending and not life.ended.is_set():
                 await life.ended.wait()
+                continue  # another task that has waited too may be starting it
             is_ours = life is None or life.ended.is_set()
             if life is None or life.ended.is_set():
                 life = self._life = Life(self._params, self._host)
@@ -331,7 +332,13 @@ class McpSession:
         send: MemoryObjectSendStream[McpProgress | mcp_types.CallToolResult | Exception]
         receive: MemoryObjectReceiveStream[McpProgress | mcp_types.CallToolResult | Exception]
         send, receive = anyio.create_memory_object_stream(math.inf)
-        call = Streamed(lambda: self._call(name, arguments, send.send_nowait), send)
+
+        # The connection itself calls this. That nobody listens any more must not be its end.
+        def tell(progress: McpProgress) -> None:
+            with suppress(anyio.BrokenResourceError):
+                send.send_nowait(progress)
+
+        call = Streamed(lambda: self._call(name, arguments, tell), send)
         with token_scope(cancellation_token, what):
             pass  # cancelled already: do not begin
         assert life.group is not None
@@ -349,8 +356,10 @@ class McpSession:
                 if not isinstance(item, McpProgress):
                     return
         finally:
-            receive.close()
-            await call.cancel()  # noqa: ASYNC102  # shielded; the SDK's goodbye has a deadline
+            try:
+                await call.cancel()  # noqa: ASYNC102  # shielded; the SDK's goodbye has a deadline
+            finally:
+                receive.close()
 
     async def _call(
         self,
