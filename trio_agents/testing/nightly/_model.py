@@ -127,7 +127,7 @@ ROWS: Final = (
         promise="the same observable history, and equal books",
         work=compare_with_model,
         weight=6,
-        quick_goal=60_000,
+        quick_goal=100_000,
         expects=(*LOOPS, *SIGHTS),
     ),
 )
