@@ -961,6 +961,36 @@ async def test_a_circle_through_who_needs_an_agent_that_is_to_be_closed_is_refus
         check_idle(runtime)
 
 
+async def test_a_publisher_is_refused_if_a_recipient_that_is_new_would_keep_it_for_ever(
+    autojump_clock: object,
+) -> None:
+    news = note([], "news")
+    late = AgentId("late", "a")
+
+    class Subscribe(DefaultInterventionHandler):
+        async def on_publish(self, message: Any, **_: Any) -> Any:
+            await runtime.add_subscription(TypeSubscription("news", "late"))
+            await loop.sleep(1)
+            return message
+
+    async with open_runtime(intervention_handlers=[Subscribe()]) as runtime:
+        await open_doers(runtime, max_concurrency=1, mailbox_size=1)
+        await Doer.register(runtime, "late", Doer, max_concurrency=1, mailbox_size=1)
+        outcomes = Outcomes(runtime)
+        with loop.fail_after(100):
+            async with loop.open_nursery() as nursery:
+                nursery.start_soon(outcomes.send, 0, wait(9), A)
+                nursery.start_soon(outcomes.send, 1, ask(B, after=2), late)
+                await wait_all_tasks_blocked()
+                nursery.start_soon(outcomes.send, 2, nothing, A)
+                nursery.start_soon(outcomes.send, 3, nothing, late)
+                nursery.start_soon(outcomes.send, 4, tell(news, topic=TO_A, after=3), B)
+        (refused,) = outcomes.deadlocks
+        assert "late/a -> doer/b" in refused
+        await drain(runtime)
+        check_idle(runtime)
+
+
 async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: object) -> None:
     log: list[int] = []
 

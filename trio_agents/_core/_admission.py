@@ -23,7 +23,6 @@ from ._envelope import (
     Request,
 )
 from ._gate import is_inside
-from ._waits import begin_waiting, end_waiting
 
 if TYPE_CHECKING:
     from .._sansio._options import Overflow
@@ -207,36 +206,24 @@ class Admission:
             DeadlockError: that would never be.
         """
         reply = publication.reply = self._loop.Reply()
-        outside = [d for d in publication.deliveries or () if d.has_no_room]
-        for delivery in outside:
-            activation = delivery.activation
-            assert activation is not None
-            error = begin_waiting(delivery, activation)
-            if error is not None:
-                raise self._refuse_publisher(publication, error)
+        self._pipeline.note_waits(publication)
 
         def give_up() -> bool:
-            end()
+            self._pipeline.end_waits(publication)
+            publication.reply = None
             if publication.stage is QUEUED:
                 self._pipeline.cancel(publication, "its publisher was cancelled")
             return True
 
-        def end() -> None:
-            for delivery in outside:
-                end_waiting(delivery)
-            publication.reply = None
-
         try:
-            await reply.wait(give_up)
+            if publication.error is None:
+                await reply.wait(give_up)
         finally:
-            end()
+            self._pipeline.end_waits(publication)
+            publication.reply = None
         refusal, publication.error = publication.error, None
         if refusal is not None:
-            raise self._refuse_publisher(publication, refusal)
+            if publication.stage is not SETTLED:
+                self._pipeline.cancel(publication, "its publisher would wait for ever")
+            raise refusal
         reply.raise_if_cancelled()
-
-    def _refuse_publisher(self, publication: Publication, error: BaseException) -> BaseException:
-        publication.reply = None
-        if publication.stage is not SETTLED:
-            self._pipeline.cancel(publication, "its publisher would wait for ever")
-        return error

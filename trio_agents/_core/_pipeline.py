@@ -25,6 +25,7 @@ from .._sansio._contexts import (
     current_frame,
 )
 from .._sansio._errors import (
+    DeadlockError,
     MessageDroppedException,
     UndeliverableException,
     UnknownAgentType,
@@ -446,14 +447,35 @@ class Pipeline:
             # A publisher that has given up, or waits outside of handlers, is not held up by us.
             if not isinstance(delivery, Delivery) or not delivery.noted_by:
                 continue
-            error = find_deadlock(delivery)
-            if error is not None:
-                publication = delivery.publication
-                assert publication.reply is not None
-                publication.error = error
-                publication.reply.set()
-                for other in publication.deliveries or ():  # others may get through now
-                    end_waiting(other)
+            self._refuse_publisher(delivery.publication, find_deadlock(delivery))
+
+    def note_waits(self, publication: Publication) -> None:
+        """Note what a publisher waits for: room for each delivery that has none, unless noted.
+
+        It is refused if it would wait for ever.
+        """
+        for delivery in publication.deliveries or ():
+            if delivery.has_no_room and delivery not in publication.waits:
+                assert delivery.activation is not None
+                publication.waits += (delivery,)
+                error = begin_waiting(delivery, delivery.activation)
+                if self._refuse_publisher(publication, error):
+                    return
+
+    def end_waits(self, publication: Publication) -> None:
+        """Note that its publisher does not wait any more."""
+        for delivery in publication.waits:
+            end_waiting(delivery)
+        publication.waits = ()
+
+    def _refuse_publisher(self, publication: Publication, error: DeadlockError | None) -> bool:
+        if error is None:
+            return False
+        assert publication.reply is not None
+        publication.error = error
+        publication.reply.set()
+        self.end_waits(publication)  # others may get through now
+        return True
 
     async def _start(self, envelope: Envelope, activation: Activation) -> bool:
         """Make the agent for the first message to it."""
@@ -624,6 +646,9 @@ class Pipeline:
         publication.deliveries = deliveries
         for delivery in early.values():  # they subscribe no more
             self.void(delivery)
+        # There may be somebody new, who has no room either.
+        if publication.reply is not None and publication.error is None:
+            self.note_waits(publication)
         return deliveries
 
     def address_early(self, publication: Publication) -> None:

@@ -26,7 +26,7 @@ ROWS: Final = (
         unit="seconds",
         promise="never more messages than the bound; memory has one too; it passes within 5 s",
         work=try_overload,
-        quick_goal=8,
+        quick_goal=60,
         missing=missing_proc,
         alone=True,
     ),
