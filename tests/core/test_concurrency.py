@@ -991,6 +991,31 @@ async def test_a_publisher_is_refused_if_a_recipient_that_is_new_would_keep_it_f
         check_idle(runtime)
 
 
+async def test_what_an_agent_is_made_for_does_not_wait_for_what_is_looked_at_behind_it(
+    autojump_clock: object,
+) -> None:
+    held = note([], "held")
+    slow, asker = AgentId("slow", "a"), AgentId("asker", "x")
+
+    class AskAsker(DefaultInterventionHandler):
+        async def on_send(self, message: Any, **_: Any) -> Any:
+            if message is held:
+                await runtime.send_message(nothing, asker)
+            return message
+
+    async with open_runtime(intervention_handlers=[AskAsker()]) as runtime:
+        await open_doers(runtime, make_slowly, type="slow", mailbox_size=1)
+        await Doer.register(runtime, "asker", Doer, max_concurrency=1)
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(runtime.send_message, nothing, slow)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.send_message, tell(nothing, topic=TO_A), asker)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(runtime.send_message, held, slow)
+        await drain(runtime)
+        check_idle(runtime)
+
+
 async def test_an_agent_that_fills_its_own_mailbox_is_refused(autojump_clock: object) -> None:
     log: list[int] = []
 

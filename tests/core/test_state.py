@@ -812,6 +812,58 @@ async def test_a_request_of_another_runtime_waits_while_states_are_looked_at(
         assert sent.error is None
 
 
+async def test_another_runtime_closes_no_agent_while_that_is_asked_for_its_state(
+    autojump_clock: MockClock,
+) -> None:
+    log: list[str] = []
+
+    class Slow(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            await loop.sleep(5)
+            log.append("saved")
+            return {}
+
+        async def close(self) -> None:
+            log.append("closed")
+
+    async def let_go(agent: Actor, ctx: MessageContext) -> None:
+        await runtime.deactivate(A)
+
+    saved = Outcome()
+    async with (
+        loop.open_nursery() as nursery,
+        SingleThreadedAgentRuntime() as runtime,
+        await new_runtime() as other,
+    ):
+        await runtime.register_factory("actor", Slow)
+        await runtime.get(A, lazy=False)
+        runtime.start()
+        other.start()
+        nursery.start_soon(saved.run, runtime.save_state)
+        await loop.sleep(1)
+        await other.send_message(let_go, A)
+        assert log == ["saved", "closed"]
+
+
+async def test_what_is_made_for_load_state_may_ask_the_handler_of_another_runtime_that_loads(
+    autojump_clock: MockClock,
+) -> None:
+    async def make_late() -> Actor:
+        await other.send_message(note("received"), A)
+        return Actor()
+
+    async def load(agent: Actor, ctx: MessageContext) -> None:
+        await runtime.load_state({"late/x": {}})
+
+    async with SingleThreadedAgentRuntime() as runtime, SingleThreadedAgentRuntime() as other:
+        await runtime.register_factory("late", make_late)
+        await other.register_factory("actor", Actor, max_concurrency=1)
+        other.start()
+        with loop.fail_after(10):
+            await other.send_message(load, A)
+        assert await other.agent_save_state(A) == {"notes": ["received"]}
+
+
 async def test_a_load_state_that_raises_lets_messages_flow_again() -> None:
     class Broken(Actor):
         async def load_state(self, state: Mapping[str, Any]) -> None:

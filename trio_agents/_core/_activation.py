@@ -159,7 +159,8 @@ class Activation:
         if envelope.held:
             yield (_looked_at(envelope),), 1
         is_errand = isinstance(envelope, Errand)
-        if envelope.cleared or (self.is_inside(envelope) and not is_errand):
+        is_let_out = envelope.cleared or envelope is self.starter
+        if is_let_out or (self.is_inside(envelope) and not is_errand):
             return
         ahead: list[Envelope] = []
         if not (is_errand or self.is_reentrant(envelope)):
@@ -401,12 +402,14 @@ class Activation:
 
     def before(self, envelope: Envelope) -> tuple[list[Envelope], int]:
         """Give those that came before one in line, and to less than what they have to shrink."""
-        inside, line = self._inside or {}, self.line()
-        before = [*inside, *line[: line.index(envelope)]] if self._is_held_up() else []
-        return before, len(inside)
+        inside = self._inside or {}
+        if not self.is_held_up():
+            return [], len(inside)
+        line = self.line()
+        return [*inside, *line[: line.index(envelope)]], len(inside)
 
-    def _is_held_up(self) -> bool:
-        # Whether any obstacle waits for something. Mostly none does, and a mailbox may be large.
+    def is_held_up(self) -> bool:
+        """Whether any obstacle waits for something. Mostly none does, and mailboxes are large."""
         obstacles: list[Envelope | None] = [self.starter, self.closing, *(self.runners or ())]
         obstacles += [_looked_at(envelope) for envelope in self._held or ()]
         if self.closing is not None or self._farewells:

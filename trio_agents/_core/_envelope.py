@@ -206,7 +206,7 @@ class Publication(Envelope):
     lost: tuple[tuple[AgentId, Exception], ...] = ()  # recipients that cannot be, and why
     outside: int = 0  # deliveries that wait before a full mailbox, and the publisher with them
     reply: Reply | None = None  # where the publisher waits for that
-    waits: tuple[Delivery, ...] = ()  # and what it waits for, noted with its callers
+    _waits: dict[Delivery, None] | None = None
     error: BaseException | None = None
 
     def __init__(
@@ -216,6 +216,13 @@ class Publication(Envelope):
         self.sender = sender
         self.parent = parent
         self.topic = topic
+
+    @property
+    def waits(self) -> dict[Delivery, None]:
+        """What its publisher waits for, noted with its callers: few publishers wait."""
+        if self._waits is None:
+            self._waits = {}
+        return self._waits
 
     def is_for(self, activation: Activation) -> bool:
         """Whether this agent is among its recipients, as far as they are known."""

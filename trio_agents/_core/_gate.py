@@ -179,8 +179,17 @@ class Gate:
         held = self.is_held and self._workers.are_open
         if not (held and isinstance(envelope, Request) and is_inside(envelope)):
             return False
-        ours = self._ours()  # a handler of another runtime is not waited for
-        return any(caller in ours for caller in envelope.ancestors())
+        return any(map(self.is_ours, envelope.ancestors()))
+
+    def is_ours(self, envelope: Envelope) -> bool:
+        """Whether what is being worked on is a message of this runtime, or an errand in it.
+
+        Who holds messages up waits for those, and for no handler of another runtime.
+        """
+        activation = envelope.activation
+        if activation is None:  # a publication that intervention handlers look at
+            return envelope in self._ours()
+        return self._pipeline.activations.get(activation.id) is activation
 
     def may_make(self, parent: Envelope | None) -> bool:
         """Whether an agent may be made now. While states are looked at only those who look may."""

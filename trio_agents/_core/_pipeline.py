@@ -443,6 +443,8 @@ class Pipeline:
 
     def _check_publishers(self, activation: Activation) -> None:
         """Refuse those who wait for room, if they would for ever: an obstacle has come to be."""
+        if not activation.is_held_up():
+            return
         for delivery in activation.line():
             # A publisher that has given up, or waits outside of handlers, is not held up by us.
             if not isinstance(delivery, Delivery) or not delivery.noted_by:
@@ -457,7 +459,7 @@ class Pipeline:
         for delivery in publication.deliveries or ():
             if delivery.has_no_room and delivery not in publication.waits:
                 assert delivery.activation is not None
-                publication.waits += (delivery,)
+                publication.waits[delivery] = None
                 error = begin_waiting(delivery, delivery.activation)
                 if self._refuse_publisher(publication, error):
                     return
@@ -466,7 +468,7 @@ class Pipeline:
         """Note that its publisher does not wait any more."""
         for delivery in publication.waits:
             end_waiting(delivery)
-        publication.waits = ()
+        publication.waits.clear()
 
     def _refuse_publisher(self, publication: Publication, error: DeadlockError | None) -> bool:
         if error is None:

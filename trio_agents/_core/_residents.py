@@ -55,8 +55,7 @@ class Residents:
         """
         if not isinstance(id, AgentId):
             raise TypeError(f"expected an AgentId, not {type_name(id)}")
-        frame = current_frame.get()
-        parent = frame if isinstance(frame, Envelope) else None
+        parent = _caller()
         while True:
             activation = self._pipeline.activation(id)
             if not (activation.agent is not None or self._gate.may_make(parent)):
@@ -131,9 +130,9 @@ class Residents:
 
     async def deactivate(self, agent_id: AgentId) -> None:
         """Close one agent in its place among its messages, see the runtime."""
-        frame = current_frame.get()
-        parent = frame if isinstance(frame, Envelope) else None
-        if parent is None:  # what runs inside is waited for by those who look at the states
+        parent = _caller()
+        # What runs inside is waited for by those who look at the states.
+        if parent is None or not any(map(self._gate.is_ours, (parent, *parent.ancestors()))):
             await self._ledger.wait_until(lambda: not self._gate.is_held)
         while True:
             activation = self._pipeline.activations.get(agent_id)
@@ -205,7 +204,7 @@ class Residents:
             )
         async with self._gate.held():
             for id, saved in states.items():
-                loading = Loading(None, self._pipeline.activation(id))
+                loading = Loading(_caller(), self._pipeline.activation(id))
                 dormant = self._pipeline.dormant.pop(id, None)
                 frame = current_frame.set(loading)
                 try:
@@ -223,10 +222,16 @@ class Residents:
         self, activation: Activation, function: Callable[..., Any], *args: Any
     ) -> Any:
         # With a frame of its own: what it sends is refused, for it would wait for ever.
-        look = Look(None, activation)
+        look = Look(_caller(), activation)
         frame = current_frame.set(look)
         try:
             return await call_user(function, *args)
         finally:
             look.stage = SETTLED
             current_frame.reset(frame)
+
+
+def _caller() -> Envelope | None:
+    """Give what a handler, or another part of the application, is at work on that calls us."""
+    frame = current_frame.get()
+    return frame if isinstance(frame, Envelope) and frame.stage is not SETTLED else None
