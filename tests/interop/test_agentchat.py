@@ -30,10 +30,25 @@ from autogen_agentchat.teams import (
     SelectorGroupChat,
     Swarm,
 )
-from autogen_core import AgentRuntime, CancellationToken, FunctionCall, SingleThreadedAgentRuntime
+from autogen_agentchat.teams._group_chat._sequential_routed_agent import SequentialRoutedAgent
+from autogen_core import (
+    AgentId,
+    AgentRuntime,
+    CancellationToken,
+    FunctionCall,
+    MessageContext,
+    SingleThreadedAgentRuntime,
+    rpc,
+)
 from autogen_core.models import CreateResult, ModelInfo, RequestUsage
 from autogen_ext.models.replay import ReplayChatCompletionClient
 
+from trio_agents.interop._autogen_agents import (
+    SequentialAdapter,
+    StatelessAdapter,
+    Translator,
+    adapt_agent,
+)
 from trio_agents.interop.autogen import AutoGenRuntime
 
 from .doers import on_asyncio, turns
@@ -630,3 +645,19 @@ async def test_a_team_can_be_reset_after_a_cancellation_in_line() -> None:
         assert runtime.statistics().cancelled == 2
         await team.reset()
         await runtime.stop_when_idle()
+
+
+class Manager(SequentialRoutedAgent):
+    """Keeps no state, and has a line for words."""
+
+    @rpc
+    async def on_word(self, message: str, ctx: MessageContext) -> None: ...
+
+
+def test_an_agent_without_a_state_stands_in_line_too() -> None:
+    runtime = AutoGenRuntime()
+    agent = Manager("a manager", [str])
+    adapter = adapt_agent(agent, AgentId("manager", "a"), Translator(runtime))
+    assert isinstance(adapter, SequentialAdapter)
+    assert isinstance(adapter, StatelessAdapter)
+    assert type(adapter).__name__ == "Manager"

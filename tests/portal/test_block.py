@@ -26,7 +26,7 @@ from trio_agents import (
 )
 from trio_agents.exceptions import MessageCancelled, UndeliverableException
 from trio_agents.portal import AwaitableRuntime, PortalClosedError, open_portal
-from trio_agents.portal._calls import BlockingCall, Call
+from trio_agents.portal._calls import BlockingCall, Call, Postbox
 from trio_agents.portal._thread import TrioThread
 
 from .actors import NEWS, PATIENCE, A, Actor, Handler, portal_threads, settle_in, tell
@@ -259,6 +259,29 @@ def test_a_call_that_never_got_out_can_be_cancelled_after_the_end() -> None:
     runtime._thread.cancel_call(call)
     call.wait()
     assert call.was_cancelled
+
+
+def test_a_call_that_was_cancelled_before_it_began_is_not_refused_as_well() -> None:
+    with open_portal() as runtime:
+        pass
+    call, behind = BlockingCall(wait_for_ever), BlockingCall(wait_for_ever)
+    call.settle(was_cancelled=True)
+    runtime._thread._inbox.extend([call, behind])
+    runtime._thread._refuse_all()
+    assert call.error is None
+    assert isinstance(behind.error, PortalClosedError)
+
+
+def test_a_reply_that_is_posted_twice_holds_up_none_behind_it() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        postbox, first, second = Postbox(loop), loop.create_future(), loop.create_future()
+        for future in (first, first, second):
+            postbox.post(future)
+        async with asyncio.timeout(PATIENCE):
+            await second
+
+    asyncio.run(main())
 
 
 def test_a_reply_to_a_loop_that_is_closed_does_no_harm() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,3 +99,31 @@ def slow_disk() -> Iterator[SlowDisk]:
         patch.setattr(_state_files, "replace_state_file", disk.replace)
         yield disk
         disk.go_on.set()
+
+
+class Gate:
+    """What comes here waits in its thread until it is let go on."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        self._function = function
+
+    def wait_for_one(self) -> None:
+        """Block until somebody has come here."""
+        assert self.begun.wait(PATIENCE)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE)
+        return self._function(*args, **kwargs)
+
+
+@contextmanager
+def gate(name: str) -> Iterator[Gate]:
+    """Let a step of a save or a load wait in its thread."""
+    gate = Gate(getattr(_state_files, name))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_state_files, name, gate)
+        yield gate
+        gate.go_on.set()

@@ -26,7 +26,7 @@ from trio_agents.portal import open_portal
 
 from ..core import loop
 from ..core.loop import open_nursery, open_runtime, wait_all_tasks_blocked
-from .agents import A, Notebook, names_in, notes_of, open_notebooks, slow_disk
+from .agents import A, Notebook, gate, names_in, notes_of, open_notebooks, slow_disk
 
 
 @pytest.fixture
@@ -164,6 +164,40 @@ async def test_a_state_of_other_agents_is_neither_loaded_nor_replaced(path: Path
         with pytest.raises(StateFileConflict):
             await save_state_file(runtime, path)
     assert list(read_state_file(path)[1]) == ["diary/ann"]
+
+
+async def test_a_state_that_was_cut_before_a_load_does_not_follow_what_was_loaded(
+    path: Path,
+) -> None:
+    async with open_notebooks() as runtime, open_notebooks() as other:
+        await save_state_file(runtime, path)
+        await load_state_file(other, path)
+        await other.send_message("theirs", A)
+        await save_state_file(other, path)
+        await runtime.send_message("mine", A)
+
+        async def save() -> None:
+            with pytest.raises(StateFileConflict, match="was loaded from the file while"):
+                await save_state_file(runtime, path)
+
+        with gate("retrieve_state_file") as reading, gate("dump_state") as writing:
+            async with open_nursery() as nursery:
+                loaded = loop.Event()
+
+                async def load() -> None:
+                    await load_state_file(runtime, path)
+                    loaded.set()
+
+                nursery.start_soon(load)
+                await in_thread(reading.wait_for_one)
+                nursery.start_soon(save)
+                await wait_all_tasks_blocked()  # it has the state, and waits for its turn
+                reading.go_on.set()
+                await in_thread(writing.wait_for_one)
+                await loaded.wait()
+                writing.go_on.set()
+        assert notes_at(path) == await notes_of(runtime) == ["theirs"]
+        assert (await save_state_file(runtime, path)).generation == 3
 
 
 # --- damage

@@ -24,7 +24,7 @@ from .._sansio._state_file import (
     warn_of_recovery,
 )
 from .._sansio._state_file_format import dump_state
-from .._sansio._state_file_values import StateFile, StateFileUnconfirmed
+from .._sansio._state_file_values import StateFile, StateFileConflict, StateFileUnconfirmed
 
 if TYPE_CHECKING:
     import anyio
@@ -36,9 +36,25 @@ __all__ = ["load_state_file", "save_state_file"]
 
 T = TypeVar("T")
 
-# Which generation of a file a runtime's state comes from, by the file's path: what it has loaded
-# last, or saved. A runtime that has done neither must not replace a file.
-_known: Final[WeakKeyDictionary[AgentRuntime, dict[str, StateFile]]] = WeakKeyDictionary()
+
+class _Descent:
+    """Where a runtime's state comes from, from one load of a file to the next.
+
+    Each load begins another one, so a save sees whether there was a load since its state was cut.
+
+    Attributes:
+        file: The generation that was loaded, or saved since; None if neither.
+    """
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: StateFile | None = None) -> None:
+        self.file = file
+
+
+# Which generation of a file a runtime's state comes from, by the file's path. A runtime that has
+# neither loaded nor saved one must not replace a file.
+_known: Final[WeakKeyDictionary[AgentRuntime, dict[str, _Descent]]] = WeakKeyDictionary()
 
 
 @cache
@@ -80,8 +96,8 @@ async def save_state_file(
         RuntimeError: called by a handler, which it would wait for.
         StateError: a state is not what JSON can express; nothing was written.
         StateFileConflict: the file holds another generation than this runtime has loaded or saved
-            last, or one that it has not loaded; or another process saves at this moment. Nothing
-            was written.
+            last, or one that it has not loaded; or it has loaded the file while this save was under
+            way; or another process saves at this moment. Nothing was written.
         StateFileTooNew: a newer version of the library wrote the file. It was left alone.
         StateFileUnconfirmed: the state was written, but might not survive a crash.
         OSError: it could not be written; what was saved before stands.
@@ -90,6 +106,8 @@ async def save_state_file(
     place = place_of(path)
     check_keep(keep)
     known = _known.setdefault(runtime, {})
+    # From before the cut: a load that comes after it puts another one there.
+    descent = known.setdefault(place, _Descent())
     # Not under the lock: there a handler that comes this way would wait for its own end, where the
     # runtime refuses it.
     state = await runtime.save_state()
@@ -97,15 +115,19 @@ async def save_state_file(
     async with _lock(place):
 
         def write() -> StateFile:
-            try:
-                file = replace_state_file(
-                    place, dump_state(state), after=known.get(place), keep=keep
+            body = dump_state(state)
+            if known[place] is not descent:
+                raise StateFileConflict(
+                    f"{place} was not saved: the runtime's state was loaded from the file while "
+                    "this save was under way, and nothing was written. Save again"
                 )
+            try:
+                file = replace_state_file(place, body, after=descent.file, keep=keep)
             except StateFileUnconfirmed as exc:
-                known[place] = exc.file
+                descent.file = exc.file
                 raise
             # Here and not behind the wait, which may end in a cancellation.
-            known[place] = file
+            descent.file = file
             return file
 
         return await _in_thread(write)
@@ -114,7 +136,8 @@ async def save_state_file(
 async def load_state_file(runtime: AgentRuntime, path: str | os.PathLike[str]) -> StateFile:
     """Give a runtime the state that `save_state_file` saved, and say which generation that was.
 
-    What *runtime* saves to this file from now on follows that generation.
+    What *runtime* saves to this file from now on follows that generation. A save that has begun
+    before, and not come to write yet, gets a `StateFileConflict`.
 
     The newest generation is taken. If it is damaged, the newest before it that is not is taken:
     then there is a `RuntimeWarning`, and `StateFile.recovered` says why.
@@ -135,7 +158,7 @@ async def load_state_file(runtime: AgentRuntime, path: str | os.PathLike[str]) -
         file, state = await _in_thread(lambda: retrieve_state_file(place))
     warn_of_recovery(file, stacklevel=3)
     await runtime.load_state(state)
-    _known.setdefault(runtime, {})[place] = file
+    _known.setdefault(runtime, {})[place] = _Descent(file)
     return file
 
 

@@ -49,7 +49,10 @@ class StateFileTooNew(StateError):
 
 
 class StateFileConflict(StateError):
-    """The state file is not the one that this state was made from: another writer was faster."""
+    """The state file is not the one that this state was made from: another writer was faster.
+
+    Or the runtime has loaded the file while the save was under way.
+    """
 
 
 class StateFileUnconfirmed(StateError, OSError):

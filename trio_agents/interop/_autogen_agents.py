@@ -141,6 +141,10 @@ class SequentialAdapter(AgentAdapter):
             return await super().on_message(message, ctx)
 
 
+class StatelessSequentialAdapter(StatelessAdapter, SequentialAdapter):
+    """For one that is both."""
+
+
 def _sequential_types(agent: object) -> tuple[type[Any], ...] | None:
     # A private name of AgentChat's `SequentialRoutedAgent`. Without it nothing is in line here
     # (test_a_team_can_be_reset_after_a_cancellation_in_line).
@@ -158,10 +162,14 @@ def adapt_agent(agent: Any, id: autogen.AgentId, translator: Translator) -> Agen
     adapter = _agent_adapters.get(cls)
     if adapter is None:
         _check(agent, AGENT, "an agent in an AutoGenRuntime must be an autogen_core.Agent")
+        is_stateless = getattr(cls, "save_state", None) is autogen.BaseAgent.save_state
+        is_sequential = _sequential_types(agent) is not None
         base: type[AgentAdapter] = AgentAdapter
-        if getattr(cls, "save_state", None) is autogen.BaseAgent.save_state:
+        if is_stateless and is_sequential:
+            base = StatelessSequentialAdapter
+        elif is_stateless:
             base = StatelessAdapter
-        elif _sequential_types(agent) is not None:
+        elif is_sequential:
             base = SequentialAdapter
         adapter = _agent_adapters[cls] = _named(base, cls)
     return adapter(agent, id, translator)

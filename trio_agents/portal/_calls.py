@@ -201,4 +201,6 @@ class Postbox:
         # First this, then the deque: what is posted in between announces itself once more.
         self._is_announced = False
         while self._arrived:
-            self._arrived.popleft().set_result(None)
+            future = self._arrived.popleft()
+            if not future.done():  # else it would hold up those behind it
+                future.set_result(None)

@@ -342,7 +342,8 @@ class TrioThread:
         while self._inbox:
             with suppress(IndexError):  # another thread does the same
                 call = self._inbox.popleft()
-                call.settle(error=PortalClosedError(self._closed), was_cancelled=True)
+                if not call.settled:  # cancelled before it began
+                    call.settle(error=PortalClosedError(self._closed), was_cancelled=True)
 
     def _cancel_call(self, call: Call) -> None:
         if call.settled:
