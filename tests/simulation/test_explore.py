@@ -131,6 +131,64 @@ def test_shrinking_keeps_to_the_same_type_of_failure(on: Any) -> None:
     assert caught.value.run.trace.choices
 
 
+def test_shrinking_keeps_to_the_types_of_failure_in_a_group(on: Any) -> None:
+    async def two_faults(sim: Simulation) -> None:
+        order: list[int] = []
+
+        async def note(number: int) -> None:
+            await anyio.lowlevel.checkpoint()
+            order.append(number)
+            if len(order) == 3:
+                raise ValueError if order == [0, 1, 2] else KeyError
+
+        async with anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(note, number)
+
+    def fails_as_meant(seed: int) -> bool:
+        try:
+            simulate(two_faults, seed=seed, loop=on, strategy=SingleSteps(seed))
+        except ExceptionGroup as exc:
+            return exc.subgroup(KeyError) is not None
+        return False
+
+    seed = next(filter(fails_as_meant, range(20)))
+    with pytest.raises(ScenarioFailed, match="KeyError") as caught:
+        explore(two_faults, seeds=[seed], loop=on, strategy=SingleSteps)
+    error: Any = caught.value.run.error
+    assert [type(leaf) for leaf in error.exceptions] == [KeyError]
+    assert caught.value.run.trace.choices
+
+
+@pytest.mark.parametrize("later", [None, KeyError])
+def test_a_failure_that_does_not_come_again_is_told_all_the_same(
+    on: Any, later: type[Exception] | None
+) -> None:
+    calls: list[int] = []
+
+    async def fails_once(sim: Simulation) -> None:
+        calls.append(sim.seed)
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(scenarios.harmless, sim)
+        if len(calls) == 1:
+            raise ZeroDivisionError("only once")
+        if later is not None:
+            raise later
+
+    with pytest.raises(ScenarioFailed) as caught:
+        explore(fails_once, loop=on)
+    failed = caught.value
+    assert isinstance(failed.__cause__, ZeroDivisionError)
+    assert failed.run is failed.first
+    assert failed.first.error is failed.__cause__
+    first, second, *_ = str(failed).splitlines()
+    assert first == "ZeroDivisionError: only once"
+    assert second.startswith("It did not fail again under the same schedule: ")
+    assert "plain schedule" not in str(failed)
+    assert str(failed.first.trace) in str(failed)
+
+
 def test_what_the_scenario_noted_is_told(on: Any) -> None:
     assert "What it noted: " in str(failure(on))
 

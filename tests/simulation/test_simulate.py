@@ -25,6 +25,7 @@ from trio_agents.testing import (
     Stuck,
     TooLong,
     Trace,
+    _simulated_asyncio,
     _simulation,
     cancel_victim,
     collect_garbage,
@@ -260,6 +261,42 @@ def test_a_generator_that_asyncio_is_about_to_close_is_no_task_that_was_left() -
     simulate(forget, loop="asyncio")
 
 
+@pytest.mark.parametrize("meanwhile", ["callback", "task"])
+def test_what_comes_in_while_the_loop_takes_its_callbacks_in_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    called: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+    before = _simulated_asyncio._is_task
+
+    async def call() -> None:
+        called.append("done")
+
+    def is_task(owner: object) -> bool:
+        monkeypatch.setattr(_simulated_asyncio, "_is_task", before)
+        # As a thread or a signal handler does.
+        loop = asyncio.get_running_loop()
+        if meanwhile == "callback":
+            loop.call_soon_threadsafe(called.append, "done")
+        else:
+            tasks.append(loop.create_task(call()))
+        return before(owner)
+
+    async def undisturbed(sim: Simulation) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def scenario(sim: Simulation) -> None:
+        monkeypatch.setattr(_simulated_asyncio, "_is_task", is_task)
+        await undisturbed(sim)
+
+    steps = simulate(undisturbed, loop="asyncio", strategy=Plain()).steps
+    run = simulate(scenario, loop="asyncio", strategy=Plain())
+    assert called == ["done"]
+    # The scheduler has chosen the step of the task, too.
+    assert run.steps == steps + len(tasks)
+
+
 def test_what_is_warned_of_in_a_run_is_kept_with_it_and_given_again(on: Any) -> None:
     async def warn(sim: Simulation) -> None:
         warnings.warn("careful", stacklevel=1)
@@ -276,6 +313,26 @@ def test_a_warning_that_is_an_error_to_the_caller_fails_the_run(on: Any) -> None
         warnings.simplefilter("error")
         with pytest.raises(RuntimeWarning, match="never awaited"):
             simulate(forget, loop=on)
+
+
+def test_a_filter_that_names_a_module_applies_to_what_it_warns_of_in_a_run(on: Any) -> None:
+    async def warn(sim: Simulation) -> None:
+        warnings.warn("careful", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", module=rf"{__name__}\Z")
+        with pytest.raises(UserWarning, match="careful"):
+            simulate(warn, loop=on)
+
+
+def test_what_is_warned_of_in_no_module_is_given_again_too(on: Any) -> None:
+    async def warn(sim: Simulation) -> None:
+        warnings.warn_explicit("careful", UserWarning, "nowhere.py", 1)
+
+    with pytest.warns(UserWarning, match="careful") as caught:
+        simulate(warn, loop=on)
+    assert caught[0].filename == "nowhere.py"
 
 
 # --- faults

@@ -61,7 +61,8 @@ class ScenarioFailed(AssertionError):
     """A scenario has failed. Its cause is what was raised; its message says how to repeat it.
 
     Attributes:
-        run: The run with the plainest schedule that fails like the first failure.
+        run: The run with the plainest schedule that fails like the first failure. It is *first*
+            itself if that never failed again.
         first: The run that failed first. Its seed is ``first.trace.seed``.
         faults: What was injected in both.
     """
@@ -97,7 +98,7 @@ def explore(
 
     Raises:
         ScenarioFailed: a run has failed. Its schedule was shrunk: the fewest decisions that make
-            the scenario fail with the same type of exception.
+            the scenario fail with the same type of exception, and in a group the same types.
         RuntimeError: an event loop runs in this thread already.
     """
     began = time.monotonic()
@@ -216,7 +217,12 @@ def failure(
     lines = [line for leaf in leaves(error) for line in traceback.format_exception_only(leaf)]
     lines = ["".join(lines).rstrip()]
     count = len(run.trace.choices)
-    if count:
+    if not shrinker.fails_again:
+        lines.append(
+            "It did not fail again under the same schedule: it depends on something that no seed "
+            "decides (what is kept from run to run, a sync fixture, a thread, the order of a set)."
+        )
+    elif count:
         lines.append(
             f"It needs {count} decision{'s' if count > 1 else ''} that the plain schedule does not "
             f"take (of {len(first.trace.choices)} in the run that failed first, seed "
@@ -262,10 +268,15 @@ def _command(scenario: Scenario[Any]) -> Callable[[Trace], str]:
 
 
 class _Shrinker:
-    """Takes decisions out of a schedule as long as the scenario fails in the same way."""
+    """Takes decisions out of a schedule as long as the scenario fails in the same way.
+
+    Attributes:
+        fails_again: Whether the schedule that was found failed once more, at the end.
+    """
 
     def __init__(self, scenario: Scenario[Any], failed: Run[Any], **options: Any) -> None:
         self._scenario = scenario
+        self.fails_again = False
         self._best = failed
         self._options = options
         self._runs = 0
@@ -281,7 +292,9 @@ class _Shrinker:
                 self._remove()
                 self._lower()
         # Once more, with a word about each decision.
-        return _rerun(self._scenario, self._best.trace, telling=True, **self._options)
+        told = _rerun(self._scenario, self._best.trace, telling=True, **self._options)
+        self.fails_again = _kind(told) == _kind(self._best)
+        return told if self.fails_again else self._best
 
     def _may_go_on(self) -> bool:
         return self._runs < MAX_SHRINKING and time.monotonic() < self._deadline
@@ -295,7 +308,7 @@ class _Shrinker:
         self._runs += 1
         trace = attrs.evolve(self._best.trace, choices=choices)
         run = _rerun(self._scenario, trace, **self._options)
-        if type(run.error) is not type(self._best.error):
+        if _kind(run) != _kind(self._best):
             return False
         # What was really decided: the run may have ended before the last of these.
         if _weight(run.trace) > _weight(self._best.trace):
@@ -324,6 +337,13 @@ class _Shrinker:
             for lower in range(1, place):
                 if self._fails({**self._best.trace.choices, decision: lower}):
                     break
+
+
+def _kind(run: Run[Any]) -> tuple[type[BaseException], frozenset[type[BaseException]]] | None:
+    """Give the type of what a run has failed with, and the types of what is in that group."""
+    if run.error is None:
+        return None
+    return type(run.error), frozenset(type(leaf) for leaf in leaves(run.error))
 
 
 def _weight(trace: Trace) -> tuple[int, int]:

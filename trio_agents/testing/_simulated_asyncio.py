@@ -144,7 +144,8 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         scheduler = self._pilot.scheduler
         callbacks: list[Any] = []
         steps: list[tuple[int, Any]] = []
-        for handle in ready:
+        while ready:  # a thread or a signal handler may put something in meanwhile
+            handle = ready.popleft()
             task = getattr(handle._callback, "__self__", None)
             if _is_task(task) and not handle._cancelled:
                 steps.append((self.number(task), handle))
@@ -155,8 +156,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         steps.sort(key=lambda step: step[0])
         for number, handle in steps:
             scheduler.add(number, handle)
-        ready.clear()
-        ready.extend(callbacks)
+        ready.extendleft(reversed(callbacks))
         if scheduler:
             self._idle = 0
             self._pilot.before_step()

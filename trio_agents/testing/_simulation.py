@@ -6,6 +6,7 @@ import asyncio
 import gc
 import random
 import signal
+import sys
 import uuid
 import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Sequence
@@ -331,13 +332,18 @@ class Simulation:
         if error is None and (left := self._run.left_over()):
             error = InvariantViolation(f"tasks were left: {'; '.join(left)}")
         # Whoever has called us says what becomes of warnings: by their filters some may be errors.
+        modules = _modules_by_file() if warned else {}
         for warning in warned:
+            file = warning.filename
+            # As `warn_explicit` names it by itself. With None for a module it would say nothing.
+            module = modules.get(file, file.removesuffix(".py") or "<unknown>")
             try:
                 warnings.warn_explicit(
                     warning.message,
                     warning.category,
-                    warning.filename,
+                    file,
                     warning.lineno,
+                    module=module,
                     source=warning.source,
                 )
             except Warning as exc:
@@ -353,6 +359,17 @@ class Simulation:
             turns=tuple(self.scheduler.turns),
             values=tuple(value),
         )
+
+
+def _modules_by_file() -> dict[str, str]:
+    """Give the names of the modules by their files: a warning only knows its file."""
+    names: dict[str, str] = {}
+    for name, module in list(sys.modules.items()):
+        # Not `getattr` of the file itself: a module may have one of its own, which imports things.
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str):
+            names.setdefault(file, name)
+    return names
 
 
 @contextmanager
