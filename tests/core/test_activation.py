@@ -1518,6 +1518,47 @@ async def test_a_failing_factory_keeps_the_state_of_an_idle_agent(
         assert await runtime.send_message(count, A) == 2
 
 
+async def test_an_idle_agent_whose_state_could_not_be_saved_once_is_tried_again(
+    autojump_clock: MockClock,
+) -> None:
+    tries = 0
+
+    class Flaky(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                raise OSError("the disk is full")
+            return await super().save_state()
+
+    async with open_runtime() as runtime:
+        await runtime.register_factory("actor", Flaky, idle_timeout=5)
+        assert await runtime.send_message(count, A) == 1
+        await loop.sleep(12)
+        assert runtime.statistics().agents == 0
+        assert await runtime.send_message(count, A) == 2
+
+
+async def test_an_idle_agent_whose_saving_a_stop_has_cancelled_is_let_go_of_later(
+    autojump_clock: MockClock,
+) -> None:
+    seconds = [100.0]
+
+    class Slow(Actor):
+        async def save_state(self) -> Mapping[str, Any]:
+            await loop.sleep(seconds.pop() if seconds else 0)
+            return await super().save_state()
+
+    async with open_runtime() as runtime:
+        await runtime.register_factory("actor", Slow, idle_timeout=5)
+        await runtime.send_message(count, A)
+        await loop.sleep(6)
+        await runtime.stop(deadline=loop.current_time() + 1)
+        runtime.start()
+        await loop.sleep(20)
+        assert runtime.statistics().agents == 0
+
+
 async def test_deactivate_drops_the_state_of_an_idle_agent(autojump_clock: MockClock) -> None:
     async with open_runtime() as runtime:
         await runtime.register_factory("actor", Actor, idle_timeout=5)

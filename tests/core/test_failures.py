@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from trio_agents.exceptions import (
 from trio_agents.logging import AgentConstructionExceptionEvent, MessageHandlerExceptionEvent
 
 from . import loop
+from .doers import check_idle
 from .loop import MockClock, SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
 
 Act = Callable[["Actor", MessageContext], Awaitable[Any]]
@@ -1001,3 +1003,46 @@ async def test_a_handler_of_an_inner_runtime_cannot_stop_the_one_that_waits_for_
     async with open_runtime() as runtime:
         await add_actors(runtime)
         await runtime.send_message(act, B)
+
+
+# --- exceptions that take no note
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    reason: str
+
+
+async def refuse(agent: Actor, ctx: MessageContext) -> None:
+    raise Refused("no")
+
+
+async def test_a_failure_that_takes_no_note_is_kept_with_one_and_touches_nobody() -> None:
+    async with SingleThreadedAgentRuntime(ignore_unhandled_exceptions=False) as runtime:
+        await add_actors(runtime)
+        runtime.start()
+        await runtime.publish_message(refuse, NEWS)
+        with loop.raises_failures() as failures:
+            await runtime.stop_when_idle()
+        (failure,) = failures.value.exceptions
+        assert isinstance(failure, Refused)
+        assert "raised in trio_agents by agent actor/a" in failure.__notes__[0]
+        check_idle(runtime)
+
+
+async def test_an_agent_whose_close_fails_without_a_note_does_not_spare_the_rest() -> None:
+    closed: list[AgentId] = []
+
+    class Last(Actor):
+        async def close(self) -> None:
+            closed.append(self.id)
+            raise Refused("no")
+
+    async with SingleThreadedAgentRuntime() as runtime:
+        await Last.register(runtime, "actor", Last)
+        for id in (A, B):
+            await runtime.get(id, lazy=False)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await runtime.close()
+        assert [type(exc) for exc in caught.value.exceptions] == [Refused, Refused]
+    assert closed == [A, B]

@@ -29,6 +29,7 @@ from pydantic import BaseModel
 
 from .._sansio._errors import ComponentError
 from .._sansio._facade import claim_names
+from .._sansio._notes import add_note
 from ._component_model import SPECIFICATION_VERSION, ComponentModel, ComponentType
 from ._config_data import describe, dump_config, read_config, refusal
 from ._policy import ComponentPolicy, current_component_policy, use_component_policy
@@ -199,7 +200,7 @@ class ComponentLoader:
                 _check(found, description, wanted)
                 made = _make(found, description)
             except Exception as error:
-                error.add_note(f"while the component {description.provider[:256]!r} was loaded")
+                add_note(error, f"while the component {description.provider[:256]!r} was loaded")
                 raise
             # The class could not say, being a protocol with attributes; or it makes other things.
             if not (wanted is ComponentLoader or isinstance(made, wanted)):

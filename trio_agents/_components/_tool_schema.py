@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NotRequired
 
+from pydantic import ConfigDict, with_config
+
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
 
@@ -13,13 +15,14 @@ from .._sansio._facade import claim_names
 __all__ = ["ParametersSchema", "ToolSchema"]
 
 
+@with_config(ConfigDict(extra="allow"))
 class ParametersSchema(TypedDict):
-    """The parameters of a tool, as a JSON schema of an object."""
+    """The parameters of a tool, as a JSON schema of an object. It may have ``$defs`` too."""
 
     type: str
     properties: dict[str, Any]
     required: NotRequired[Sequence[str]]
-    additionalProperties: NotRequired[bool]
+    additionalProperties: NotRequired[bool | dict[str, Any]]
 
 
 class ToolSchema(TypedDict):

@@ -531,6 +531,7 @@ class Pipeline:
                     self.dormant.pop(id, None)
                 activation.closed()
             self._end_farewell(farewell, error)
+            self._note_idle(activation)  # if it has stayed, it is to be tried again
 
     def is_to_close(self, id: AgentId, agent: Agent) -> bool:
         """Whether whoever asks is to close an agent. Who asks later is not, until it is used."""

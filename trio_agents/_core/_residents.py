@@ -13,6 +13,7 @@ from .._sansio._contexts import current_frame
 from .._sansio._errors import StateError
 from .._sansio._foreign import type_name
 from .._sansio._identifiers import AgentId
+from .._sansio._notes import add_note
 from ._calls import call_user
 from ._envelope import SETTLED, Envelope, Errand, Farewell, Loading, Look
 from ._reaper import Reaper
@@ -112,7 +113,7 @@ class Residents:
                 await call_user(agent.close)
             except BaseException as exc:  # not even Ctrl-C may spare the rest; raised by the caller
                 if not isinstance(exc, self._loop.Cancelled):
-                    exc.add_note(f"raised by close() of agent {activation.id}")
+                    add_note(exc, f"raised by close() of agent {activation.id}")
                 failures.append(exc)
             finally:
                 farewell.stage = SETTLED

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from .._sansio._events import AgentConstructionExceptionEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
+from .._sansio._notes import add_note
 from ._envelope import Envelope, Publication
 from ._stacks import stack_of_work
 
@@ -61,7 +62,7 @@ class Supervisor:
             events.info(AgentConstructionExceptionEvent(agent_id=id, exception=error))
 
     def _judge(self, error: BaseException, what: str) -> None:
-        error.add_note(f"raised in trio_agents by {what}")
+        add_note(error, f"raised in trio_agents by {what}")
         if isinstance(error, (KeyboardInterrupt, SystemExit)) and self.end_block is not None:
             self.end_block(error)
             return

@@ -25,6 +25,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
+from .._sansio._notes import add_note
 
 __all__ = ["AsyncioLoop", "AsyncioReply", "MessageCancelled"]
 
@@ -287,17 +288,19 @@ class AsyncioLoop:
         first = failures[0]
         group = BaseExceptionGroup("unhandled exceptions in message handlers", failures)
         group.__cause__ = first.__cause__
-        first.__cause__ = group
+        # Past its class: a frozen dataclass lets nobody set its attributes.
+        BaseException.__setattr__(first, "__cause__", group)
         return first
 
     @staticmethod
     def explain(error: BaseException) -> None:
         """Say which door to use, to code written for trio."""
         if is_misplaced(error):
-            error.add_note(
+            add_note(
+                error,
                 "This runtime runs on asyncio, and code that it called awaited something of "
                 "trio's. Agents written for trio run in a trio_agents runtime: inside trio, or "
-                "behind trio_agents.portal.open_portal() for callers on asyncio."
+                "behind trio_agents.portal.open_portal() for callers on asyncio.",
             )
 
     @staticmethod

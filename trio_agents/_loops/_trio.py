@@ -31,6 +31,7 @@ from .._core import (
 from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
 from .._sansio._errors import MessageCancelled
+from .._sansio._notes import add_note
 
 __all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
 
@@ -141,9 +142,10 @@ class TrioLoop:
     def explain(error: BaseException) -> None:
         """Say which door to use, to code written for asyncio."""
         if is_misplaced(error):
-            error.add_note(
+            add_note(
+                error,
                 "This runtime runs on trio, and code that it called awaited something of "
-                "asyncio's. Agents written for asyncio run in a trio_agents.asyncio runtime."
+                "asyncio's. Agents written for asyncio run in a trio_agents.asyncio runtime.",
             )
 
     @staticmethod

@@ -139,7 +139,7 @@ class TrioThread:
         if error is None:
             return True if exception is not None else None
         if error is exception:
-            error.__traceback__ = traceback  # without its way through the trio thread
+            error.with_traceback(traceback)  # without its way through the trio thread
             return None
         try:
             raise error

@@ -13,6 +13,7 @@ from typing import Final, Literal, cast, final
 import anyio
 import attrs
 
+from .._sansio._notes import add_note
 from ._conformance_agents import AGENT_CHECKS
 from ._conformance_check import Capability, Check, OpenRuntime
 from ._conformance_messages import MESSAGE_CHECKS
@@ -153,7 +154,7 @@ def _try(
     if not errors:
         return CheckResult(check, "passed")
     (error,) = errors
-    error.add_note(f"in check {check.name}: {check.promise}")
+    add_note(error, f"in check {check.name}: {check.promise}")
     return CheckResult(check, "failed", _words(error), error)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, Unpack, cast
 
 import attrs
 
+from .._sansio._notes import add_note
 from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
 from ._simulation import (
     Fault,
@@ -183,7 +184,7 @@ def replay(
     parsed = Trace.parse(trace) if isinstance(trace, str) else trace
     run = _rerun(scenario, parsed, faults=faults, **options)
     if run.error is not None:
-        run.error.add_note(f"in a simulated run, whose trace is {run.trace}")
+        add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
         raise run.error
     return run
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, final
 
+from .._sansio._notes import add_note
 from ._leak import Leak
 from ._lost_errors import LostErrors
 from ._residue import Census
@@ -116,7 +117,7 @@ class no_leaks:  # in lower case, as the context managers of contextlib
         if leaks and exc is None:
             raise LeakError(leaks)
         if leaks and exc is not None:
-            exc.add_note(describe(leaks))
+            add_note(exc, describe(leaks))
 
     async def __aenter__(self) -> None:
         self.__enter__()

@@ -19,6 +19,7 @@ import trio
 
 from .._core._runtime import RuntimeOptions, running
 from .._loops import _asyncio_runtime, _trio_runtime
+from .._sansio._notes import add_note
 from ._monitor import InvariantViolation, Monitor
 from ._pilot import SimulatedRun, Unstoppable
 from ._schedule import LoopName, Scheduler, Strategy, Trace, strategy_for
@@ -458,7 +459,7 @@ def simulate(
     """
     run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy, faults=faults, **options)
     if run.error is not None:
-        run.error.add_note(f"in a simulated run, whose trace is {run.trace}")
+        add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
         raise run.error
     return run
 

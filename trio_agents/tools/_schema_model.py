@@ -22,16 +22,19 @@ from ._signature import field_names
 
 __all__ = ["model_of_schema"]
 
-_BOUNDS: Final = {
+_NUMBER: Final = {
     "minimum": "ge",
     "maximum": "le",
     "exclusiveMinimum": "gt",
     "exclusiveMaximum": "lt",
     "multipleOf": "multiple_of",
-    "minLength": "min_length",
-    "maxLength": "max_length",
-    "minItems": "min_length",
-    "maxItems": "max_length",
+}
+# What bounds one type says nothing of values of another.
+_BOUNDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "integer": _NUMBER,
+    "number": _NUMBER,
+    "string": {"minLength": "min_length", "maxLength": "max_length"},
+    "array": {"minItems": "min_length", "maxItems": "max_length"},
 }
 # A few definitions that name each other twice stand for more types than there is memory.
 _MOST_TYPES: Final = 1_000
@@ -137,7 +140,9 @@ class _Models:
 
 def _bounded(hint: Any, schema: Mapping[str, Any]) -> Any:
     bounds: dict[str, Any] = {
-        ours: schema[theirs] for theirs, ours in _BOUNDS.items() if theirs in schema
+        ours: schema[theirs]
+        for theirs, ours in _BOUNDS.get(schema["type"], {}).items()
+        if theirs in schema
     }
     return Annotated[hint, Field(**bounds)] if bounds else hint
 

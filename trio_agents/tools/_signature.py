@@ -15,7 +15,7 @@ from inspect import BoundArguments, Parameter, Signature
 from types import GenericAlias, new_class
 from typing import Annotated, Any, Final, cast, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
@@ -25,6 +25,16 @@ from ._attrs_classes import with_attrs_classes
 __all__ = ["FunctionSignature", "field_names", "innermost"]
 
 _TOKEN: Final = "cancellation_token"
+
+
+class _Arguments(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_token(cls, data: Any) -> Any:
+        # Among arguments of any name it would stand in for the token of whoever runs the tool.
+        if isinstance(data, dict) and _TOKEN in data:
+            raise ValueError(f"{_TOKEN} is no argument for a model to give")
+        return cast("Any", data)
 
 
 class FunctionSignature:
@@ -79,7 +89,7 @@ class FunctionSignature:
         )
         base: type[BaseModel] = cast(
             "type[BaseModel]",
-            new_class(f"{name}args", (BaseModel,), exec_body=lambda body: body.update(namespace)),
+            new_class(f"{name}args", (_Arguments,), exec_body=lambda body: body.update(namespace)),
         )
         try:
             return create_model(f"{name}args", __base__=base, **fields)
@@ -107,8 +117,21 @@ def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if inspect.isroutine(function) else type(function).__call__
 
 
+def _declared(function: Any) -> Callable[..., Any]:
+    """Return the function whose signature `inspect.signature` gives for *function*."""
+    while True:
+        inner: Any
+        if isinstance(function, partial):
+            inner = function.func
+        else:
+            inner = inspect.unwrap(function, stop=lambda f: hasattr(f, "__signature__"))
+        if inner is function:
+            return innermost(inner)
+        function = inner
+
+
 def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
-    inner = innermost(function)
+    inner = _declared(function)
     # Annotations that are text may name classes of the function around it.
     closure: Mapping[str, Any] = {}
     with suppress(TypeError):  # it was not written in Python

@@ -242,8 +242,11 @@ class StaticStreamWorkbench(StaticWorkbench, StreamWorkbench):
                 try:
                     held = [await anext(stream)]
                 except StopAsyncIteration:
-                    result = _result(name, tool, held[-1] if held else None)
                     told = []
+                    try:
+                        result = _result(name, tool, held[-1] if held else None)
+                    except _FAILURES as error:
+                        result = _failure(name, error, token)
                 except _FAILURES as error:
                     result = _failure(name, error, token)
                 for value in told:

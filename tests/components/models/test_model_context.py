@@ -9,7 +9,7 @@ import autogen_core.models as their_models
 import pytest
 from autogen_ext.models.replay import ReplayChatCompletionClient as TheirClient
 from hypothesis import given, settings, strategies as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import trio_agents.model_context as ours
 from trio_agents import FunctionCall
@@ -29,7 +29,7 @@ from trio_agents.models import (
     SystemMessage,
     UserMessage,
 )
-from trio_agents.tools import ToolSchema
+from trio_agents.tools import FunctionTool, ToolSchema
 
 T = TypeVar("T")
 
@@ -421,3 +421,16 @@ async def test_a_context_of_ones_own_chooses_what_is_shown() -> None:
 
     context = OnlyQuestions([user("q"), answer("a")])
     assert await context.get_messages() == [user("q")]
+
+
+class Node(BaseModel):
+    inner: list[Node]
+
+
+def takes_trees(root: Node, **counts: int) -> None: ...
+
+
+def test_the_schema_of_any_tool_survives_a_dump() -> None:
+    schema = FunctionTool(takes_trees, "Takes trees.").schema
+    context = TokenLimitedChatCompletionContext(CLIENT, tool_schema=[schema])
+    assert context.dump_component().config["tool_schema"] == [schema]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import Doc
 
 from trio_agents import CancellationToken
+from trio_agents.code_executor import with_requirements
 from trio_agents.tools import FunctionTool, Tool, ToolSchema
 from trio_agents.tools._text import text_of_error
 
@@ -535,3 +536,26 @@ async def test_a_function_that_takes_the_token_gets_that_of_the_run() -> None:
 def test_what_has_a_structure_is_json_for_the_model(value: Any, text: str) -> None:
     tool = FunctionTool(functions.simple, "What it does.")
     assert tool.return_value_as_string(value) == text
+
+
+@with_requirements()
+def double(number: Annotated[int, "what to double"]) -> int:
+    return 2 * number
+
+
+async def test_an_object_that_wraps_a_function_has_its_types() -> None:
+    tool = FunctionTool(double, "Doubles.")
+    number = tool.schema["parameters"]["properties"]["number"]
+    assert (number["type"], number["description"]) == ("integer", "what to double")
+    assert tool.return_type() is int
+    assert await tool.run_json({"number": "3"}, CancellationToken()) == 6
+
+
+async def test_a_model_cannot_give_the_token_among_arguments_of_any_name() -> None:
+    async def kind(*, cancellation_token: CancellationToken, **options: str) -> str:
+        return type(cancellation_token).__name__
+
+    tool = FunctionTool(kind, "Tells what it got.")
+    with pytest.raises(ValidationError, match="cancellation_token is no argument"):
+        await tool.run_json({"cancellation_token": "x"}, CancellationToken())
+    assert await tool.run_json({"other": "x"}, CancellationToken()) == "CancellationToken"

@@ -334,3 +334,16 @@ async def test_a_stream_that_is_left_early_closes_the_tool() -> None:
     async with aclosing(workbench.call_tool_stream("steps", {"limit": 2})) as items:
         await anext(items)
     assert steps.closed
+
+
+class Unsayable(Steps):
+    def return_value_as_string(self, value: Any) -> str:
+        raise LookupError("no words")
+
+
+async def test_a_streamed_result_that_cannot_be_said_is_an_error_too() -> None:
+    workbench = StaticStreamWorkbench([Unsayable()])
+    called = await workbench.call_tool("steps", {"limit": 1})
+    streamed = [item async for item in workbench.call_tool_stream("steps", {"limit": 1})]
+    assert streamed[-1] == called
+    assert called.is_error

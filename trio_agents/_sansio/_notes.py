@@ -1,0 +1,20 @@
+"""Notes on exceptions, which not every exception takes."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+__all__ = ["add_note"]
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note to an exception of the application's, whatever it makes of that.
+
+    A frozen dataclass lets nobody set its attributes, so `BaseException.add_note` fails there.
+    """
+    try:
+        error.add_note(note)
+    except Exception:  # it may be any: the class may have an `add_note` of its own
+        # Past the class, then. What is still refused is only a note: the error itself goes on.
+        with suppress(Exception):
+            BaseException.__setattr__(error, "__notes__", [note])
