@@ -505,7 +505,7 @@ class Messages(Books):
         if envelope in self.outside:
             return any(self._finds_no_room(delivery, stuck) for delivery in envelope.deliveries)
         agent = None if envelope.to is None else self.agents.get(envelope.to)
-        if agent is None or envelope not in agent.line:
+        if agent is None or envelope not in agent.line or envelope.at_work:
             return False
         return self._waits_behind(envelope, agent, stuck)
 
@@ -520,7 +520,7 @@ class Messages(Books):
 
     def _waits_behind(self, envelope: Envelope, agent: Agent, stuck: set[Envelope]) -> bool:
         """Whether a message that has come, or is to come, to its agent is held up there."""
-        if envelope.at_work:
+        if agent.maker is envelope:
             return False
         is_there = envelope in agent.line
         ahead = agent.line[: agent.line.index(envelope)] if is_there else agent.line
