@@ -375,9 +375,9 @@ class Messages(Books):
                 if not delivery.lost:
                     self.agent(to).mailbox.append(delivery)
             deliveries.append(delivery)
+        publication.deliveries = [delivery for delivery in deliveries if not delivery.lost]
         for delivery in known.values():  # these do not hear it any more
             self._leave(delivery)
-        publication.deliveries = [delivery for delivery in deliveries if not delivery.lost]
         return deliveries
 
     # [/fan-out]
