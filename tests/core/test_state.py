@@ -747,15 +747,18 @@ async def test_nothing_is_handled_while_a_state_is_loaded(autojump_clock: MockCl
         assert sent.value == 6
 
 
+class SlowToSave(Actor):
+    """Gives the state that it had five seconds ago."""
+
+    async def save_state(self) -> Mapping[str, Any]:
+        notes = dict(self.notes)
+        await loop.sleep(5)
+        return notes
+
+
 async def test_no_agent_is_made_while_others_are_asked_for_their_states(
     autojump_clock: MockClock,
 ) -> None:
-    class Slow(Actor):
-        async def save_state(self) -> Mapping[str, Any]:
-            notes = dict(self.notes)
-            await loop.sleep(5)
-            return notes
-
     async def send_on(agent: Actor, ctx: MessageContext) -> None:
         agent.notes["sent"] = 1
         await agent.send_message(note("received"), B)
@@ -766,7 +769,7 @@ async def test_no_agent_is_made_while_others_are_asked_for_their_states(
 
     saved, got = Outcome(), Outcome()
     async with loop.open_nursery() as nursery, SingleThreadedAgentRuntime() as runtime:
-        await runtime.register_factory("actor", Slow)
+        await runtime.register_factory("actor", SlowToSave)
         await runtime.register_factory("late", make_late)
         for id in (A, B):
             await runtime.get(id, lazy=False)
@@ -783,12 +786,6 @@ async def test_no_agent_is_made_while_others_are_asked_for_their_states(
 async def test_a_request_of_another_runtime_waits_while_states_are_looked_at(
     autojump_clock: MockClock,
 ) -> None:
-    class Slow(Actor):
-        async def save_state(self) -> Mapping[str, Any]:
-            notes = dict(self.notes)
-            await loop.sleep(5)
-            return notes
-
     async def pass_on(agent: Actor, ctx: MessageContext) -> None:
         await runtime.send_message(note("received"), B)
 
@@ -798,7 +795,7 @@ async def test_a_request_of_another_runtime_waits_while_states_are_looked_at(
         SingleThreadedAgentRuntime() as runtime,
         await new_runtime() as other,
     ):
-        await runtime.register_factory("actor", Slow)
+        await runtime.register_factory("actor", SlowToSave)
         for id in (A, B):
             await runtime.get(id, lazy=False)
         runtime.start()

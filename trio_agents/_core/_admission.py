@@ -23,6 +23,7 @@ from ._envelope import (
     Request,
 )
 from ._gate import is_inside
+from ._waits import begin_waiting_for_room, end_waiting_for_room
 
 if TYPE_CHECKING:
     from .._sansio._options import Overflow
@@ -206,10 +207,10 @@ class Admission:
             DeadlockError: that would never be.
         """
         reply = publication.reply = self._loop.Reply()
-        self._pipeline.note_waits(publication)
+        begin_waiting_for_room(publication)
 
         def give_up() -> bool:
-            self._pipeline.end_waits(publication)
+            end_waiting_for_room(publication)
             publication.reply = None
             if publication.stage is QUEUED:
                 self._pipeline.cancel(publication, "its publisher was cancelled")
@@ -219,7 +220,7 @@ class Admission:
             if publication.error is None:
                 await reply.wait(give_up)
         finally:
-            self._pipeline.end_waits(publication)
+            end_waiting_for_room(publication)
             publication.reply = None
         refusal, publication.error = publication.error, None
         if refusal is not None:

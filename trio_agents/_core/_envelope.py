@@ -206,7 +206,7 @@ class Publication(Envelope):
     lost: tuple[tuple[AgentId, Exception], ...] = ()  # recipients that cannot be, and why
     outside: int = 0  # deliveries that wait before a full mailbox, and the publisher with them
     reply: Reply | None = None  # where the publisher waits for that
-    _waits: dict[Delivery, None] | None = None
+    _waits: dict[Delivery, None] | None = None  # see `waits`
     error: BaseException | None = None
 
     def __init__(

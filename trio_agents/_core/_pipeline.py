@@ -25,7 +25,6 @@ from .._sansio._contexts import (
     current_frame,
 )
 from .._sansio._errors import (
-    DeadlockError,
     MessageDroppedException,
     UndeliverableException,
     UnknownAgentType,
@@ -56,7 +55,7 @@ from ._registration import Registry
 from ._room import Door
 from ._state import check_agent_state
 from ._supervision import Supervisor
-from ._waits import begin_waiting, end_waiting, find_deadlock
+from ._waits import begin_waiting, begin_waiting_for_room, end_waiting, refuse_publishers
 from ._workers import Workers
 
 if TYPE_CHECKING:
@@ -347,7 +346,7 @@ class Pipeline:
                     self._end_farewell(envelope, None)  # it is not idle any more
                 else:
                     activation.close_after(envelope)
-                    self._check_publishers(activation)
+                    refuse_publishers(activation)
                 return True
             before = copy_context()
             await self.close_agent(envelope, activation)
@@ -440,44 +439,6 @@ class Pipeline:
             error = begin_waiting(envelope, activation)
             if error is not None:
                 self.settle(envelope, FAILED, error=error)
-
-    def _check_publishers(self, activation: Activation) -> None:
-        """Refuse those who wait for room, if they would for ever: an obstacle has come to be."""
-        if not activation.is_held_up():
-            return
-        for delivery in activation.line():
-            # A publisher that has given up, or waits outside of handlers, is not held up by us.
-            if not isinstance(delivery, Delivery) or not delivery.noted_by:
-                continue
-            self._refuse_publisher(delivery.publication, find_deadlock(delivery))
-
-    def note_waits(self, publication: Publication) -> None:
-        """Note what a publisher waits for: room for each delivery that has none, unless noted.
-
-        It is refused if it would wait for ever.
-        """
-        for delivery in publication.deliveries or ():
-            if delivery.has_no_room and delivery not in publication.waits:
-                assert delivery.activation is not None
-                publication.waits[delivery] = None
-                error = begin_waiting(delivery, delivery.activation)
-                if self._refuse_publisher(publication, error):
-                    return
-
-    def end_waits(self, publication: Publication) -> None:
-        """Note that its publisher does not wait any more."""
-        for delivery in publication.waits:
-            end_waiting(delivery)
-        publication.waits.clear()
-
-    def _refuse_publisher(self, publication: Publication, error: DeadlockError | None) -> bool:
-        if error is None:
-            return False
-        assert publication.reply is not None
-        publication.error = error
-        publication.reply.set()
-        self.end_waits(publication)  # others may get through now
-        return True
 
     async def _start(self, envelope: Envelope, activation: Activation) -> bool:
         """Make the agent for the first message to it."""
@@ -651,7 +612,7 @@ class Pipeline:
             self.void(delivery)
         # There may be somebody new, who has no room either.
         if publication.reply is not None and publication.error is None:
-            self.note_waits(publication)
+            begin_waiting_for_room(publication)
         return deliveries
 
     def address_early(self, publication: Publication) -> None:
@@ -699,7 +660,7 @@ class Pipeline:
             targets = [*(envelope.deliveries or ())]
         for target in targets:
             target.activation.hold(target)
-            self._check_publishers(target.activation)
+            refuse_publishers(target.activation)
         return targets
 
     def _pass_on(self, envelope: Envelope, held: Sequence[Envelope]) -> None:

@@ -22,9 +22,15 @@ from typing import NamedTuple, TypeAlias
 
 from .._sansio._errors import DeadlockError
 from ._activation import Activation
-from ._envelope import RUNNING, Delivery, Envelope
+from ._envelope import RUNNING, Delivery, Envelope, Publication
 
-__all__ = ["begin_waiting", "end_waiting", "find_deadlock"]
+__all__ = [
+    "begin_waiting",
+    "begin_waiting_for_room",
+    "end_waiting",
+    "end_waiting_for_room",
+    "refuse_publishers",
+]
 
 
 class Turn(NamedTuple):
@@ -61,13 +67,13 @@ def begin_waiting(envelope: Envelope, activation: Activation) -> DeadlockError |
     envelope.noted_by = callers
     if not any(_holds_up(caller) for caller in callers):
         return None  # a chain that grows at this end is not walked along each time
-    error = find_deadlock(envelope)
+    error = _find_deadlock(envelope)
     if error is not None:
         end_waiting(envelope)
     return error
 
 
-def find_deadlock(envelope: Envelope) -> DeadlockError | None:
+def _find_deadlock(envelope: Envelope) -> DeadlockError | None:
     """Give an error if *envelope*, which waits at its agent, would for ever."""
     circle = _find_circle(envelope)
     if not circle:
@@ -89,6 +95,47 @@ def end_waiting(envelope: Envelope) -> None:
         if caller.blocked is not None:
             caller.blocked.pop(envelope, None)
     envelope.noted_by = ()
+
+
+def begin_waiting_for_room(publication: Publication) -> None:
+    """Note that a publisher waits for room for each delivery that has none, unless that is noted.
+
+    It is refused if it would wait for ever.
+    """
+    for delivery in publication.deliveries or ():
+        if delivery.has_no_room and delivery not in publication.waits:
+            assert delivery.activation is not None
+            publication.waits[delivery] = None
+            error = begin_waiting(delivery, delivery.activation)
+            if error is not None:
+                _refuse(publication, error)
+                return
+
+
+def end_waiting_for_room(publication: Publication) -> None:
+    """Note that its publisher does not wait any more."""
+    for delivery in publication.waits:
+        end_waiting(delivery)
+    publication.waits.clear()
+
+
+def refuse_publishers(activation: Activation) -> None:
+    """Refuse those who wait for room, if they would for ever: an obstacle has come to be."""
+    if not activation.is_held_up():
+        return
+    for delivery in activation.line():
+        # A publisher that has given up, or waits outside of handlers, is not held up by us.
+        if isinstance(delivery, Delivery) and delivery.noted_by:
+            error = _find_deadlock(delivery)
+            if error is not None:
+                _refuse(delivery.publication, error)
+
+
+def _refuse(publication: Publication, error: DeadlockError) -> None:
+    assert publication.reply is not None
+    publication.error = error
+    publication.reply.set()
+    end_waiting_for_room(publication)  # others may get through now
 
 
 def _holds_up(caller: Envelope) -> bool:
