@@ -201,7 +201,10 @@ class Messages(Books):
 
         def when() -> str | None:
             if publication in self.outside:
-                return self.how_off(scope) if self.is_off(scope) else None
+                if self.is_off(scope):
+                    return self.how_off(scope)
+                is_stuck = publication.rivals and publication in self._stuck()
+                return "raised DeadlockError" if is_stuck else None
             # On asyncio a publisher that was cancelled has given up, even if there is room.
             if self.rules.loop == "asyncio" and not publication.refused and self.is_off(scope):
                 return self.how_off(scope)
@@ -227,7 +230,19 @@ class Messages(Books):
                 self.outside.remove(publication)
 
     def _refuse_if_stuck(self, publication: Envelope) -> None:
-        if publication in self._stuck():
+        stuck = self._stuck()
+        if publication not in stuck:
+            return
+        # A race: a request may have come to its agent before, or come now and close the circle.
+        publication.rivals = [
+            one
+            for one in stuck
+            if one.is_request
+            and not one.begun
+            and one.held_since == self.rests
+            and publication not in self._stuck(without=one)
+        ]
+        if not publication.rivals:
             publication.refused = True
             self.outside.remove(publication)
 
@@ -433,6 +448,7 @@ class Messages(Books):
             )
             if outcome == "waits":
                 envelope.held, envelope.at_work = True, False
+                envelope.held_since = self.rests
                 if envelope.is_request and envelope in self._stuck():
                     self._settle(envelope, "failed", "raised DeadlockError")
             elif outcome == "makes":
@@ -488,11 +504,11 @@ class Messages(Books):
     # [/begin]
 
     # [circle]
-    def _stuck(self) -> set[Envelope]:
+    def _stuck(self, without: Envelope | None = None) -> set[Envelope]:
         """Give the messages that can only go on if another one of them does."""
         # A publication stands for its publisher's wait for room here, its deliveries for their own.
         waits = (*self.envelopes, *self.outside)
-        stuck = {envelope for envelope in waits if not self._called_off(envelope)}
+        stuck = {envelope for envelope in waits if not self._called_off(envelope)} - {without}
         while True:
             free = {envelope for envelope in stuck if not self._is_held_up(envelope, stuck)}
             if not free:
@@ -533,6 +549,15 @@ class Messages(Books):
         limit = agent.kind.max_concurrency
         is_full = limit is not None and len(stuck & set(agent.running)) >= limit
         return is_full and not self._is_inside(envelope, agent)
+
+    def _reply_or_circle(self, request: Envelope, scope: Scope) -> str | None:
+        is_rival = any(
+            request in publication.rivals and publication in self._stuck()
+            for publication in self.outside
+        )
+        if is_rival and request.result is None:
+            return "raised DeadlockError"
+        return self.reply(request, scope)
 
     # [/circle]
 
@@ -643,8 +668,10 @@ class Messages(Books):
                     scope.deadline = self.now + (patience + part_of_a_second(name))
                 request = self.submit(Message(name, body), to, scope, sender=envelope.to)
                 envelope.asks = request
-                outcome = yield Step(lambda: self.reply(request, scope), show)
+                outcome = yield Step(lambda: self._reply_or_circle(request, scope), show)
                 envelope.asks = None
+                if request.result is None and outcome == "raised DeadlockError":
+                    self._settle(request, "failed", outcome)
                 return outcome
             case Tell(body, topic):
                 publication = self.submit(Message(name, body), topic, scope, sender=envelope.to)

@@ -37,12 +37,14 @@ class Envelope:
 
     deliveries: list[Envelope] = attrs.Factory(list["Envelope"])  # of a publication, if known
     refused: bool = False  # a publication whose publisher would wait for room for ever
+    rivals: list[Envelope] = attrs.Factory(list["Envelope"])  # requests refused unless it is
 
     submitted: str | None = None  # what came of its submission
     linked: int = 0  # its place among those that a token would cancel
     stream: list[Envelope] = attrs.Factory(list["Envelope"])  # whose turns come one after the other
     at_work: bool = False  # with an intervention handler, a factory or its handler
     held: bool = False  # it had to wait since its turn, and lets others pass
+    held_since: int = 0  # which rest was the last before
     lost: bool = False  # it is one of a publication, and its agent type was unknown
     begun: bool = False
     outlives: bool = False  # it was at work when the runtime was stopped, and may go on

@@ -102,6 +102,7 @@ class Steps:
         self.threads: list[Thread] = []
         self.last: Thread | None = None  # that was seen
         self.opened: set[str] = set()  # gates
+        self.rests = 0  # how often nobody could go on
 
     def see(self, seen: Seen) -> None:
         """Take the step that shows itself in this way.
@@ -123,6 +124,7 @@ class Steps:
     def due(self) -> list[Seen]:
         """Give all that must still be seen before everything rests."""
         self.settle_down()
+        self.rests += 1
         return [seen for step, seen in self._may_be_seen() if step.must()]
 
     def settle_down(self) -> None:
