@@ -753,6 +753,38 @@ async def test_overflow_raise_refuses_and_names_the_agent(
         go.set()
 
 
+@pytest.mark.parametrize("what", ["publish", "send"])
+async def test_a_mailbox_that_is_full_after_the_wait_for_the_runtime_refuses_too(
+    autojump_clock: object, what: str
+) -> None:
+    go, room = loop.Event(), loop.Event()
+    async with open_runtime(max_pending=3) as runtime, loop.open_nursery() as nursery:
+        await open_doers(runtime, max_concurrency=1, mailbox_size=1, overflow="raise")
+        await open_doers(runtime, type="other")
+        outcomes = Outcomes(runtime)
+        submit: Any = outcomes.send if what == "send" else outcomes.publish
+        nursery.start_soon(runtime.send_message, wait_for(go), A)
+        for _ in range(2):
+            nursery.start_soon(runtime.send_message, wait_for(room), AgentId("other", "a"))
+        await wait_all_tasks_blocked()
+        # The mailbox is empty when they come. When there is room, the first of them is in it.
+        for number in range(2):
+            nursery.start_soon(submit, number, nothing, A if what == "send" else TO_A)
+            await wait_all_tasks_blocked()
+        assert runtime.statistics().waiting == 2
+        room.set()
+        await wait_all_tasks_blocked()
+        assert [type(error) for error in outcomes.errors.values()] == [Overloaded]
+        assert list(outcomes.errors) == [1]
+        assert runtime.statistics().waiting == 0
+        go.set()
+        await drain(runtime)
+        check_idle(runtime)
+        assert list(outcomes.results) == [0]
+        # What was refused was never accepted. The other type hears the publication, too.
+        assert runtime.statistics().accepted == 4 + (what == "publish")
+
+
 async def test_a_publication_that_is_refused_reaches_nobody(autojump_clock: object) -> None:
     go = loop.Event()
     log: list[Any] = []

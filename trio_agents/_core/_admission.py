@@ -122,7 +122,9 @@ class Admission:
         if error is not None:
             self._refuse(envelope, str(error))
             raise error
-        self._check_places(envelope, activation)
+        overload = self._overload(envelope, activation)
+        if overload is not None:
+            raise overload
         door = self._pipeline.door
 
         def enter() -> None:
@@ -148,6 +150,15 @@ class Admission:
                 self._gate.intake.put(envelope)
                 self._ledger.look()
 
+        def come_in() -> Overloaded | None:
+            # Mailboxes may have become full meanwhile; who is refused anyway is told why.
+            overload = None
+            if self._gate.refusal(envelope) is None:
+                overload = self._overload(envelope, activation)
+            if overload is None:
+                enter()
+            return overload
+
         if door is None or inside or door.is_open:
             enter()
         elif self._overflow == "raise":
@@ -159,7 +170,7 @@ class Admission:
             if activation is not None:
                 activation.visitors += 1
             try:
-                entered = await door.wait(enter, envelope.token)
+                entered = await door.wait(come_in, envelope.token)
             finally:
                 if activation is not None:
                     activation.visitors -= 1
@@ -170,14 +181,10 @@ class Admission:
                     "its CancellationToken was cancelled before there was room"
                 )
 
-    def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
-        """Refuse what finds a full mailbox whose policy is to refuse.
-
-        Raises:
-            Overloaded: and nothing was delivered to anybody.
-        """
+    def _overload(self, envelope: Envelope, activation: Activation | None) -> Overloaded | None:
+        """Give an error if it finds a full mailbox whose policy is to refuse."""
         if not self.bounded:
-            return
+            return None
         if activation is not None:
             recipients = [activation]
         else:
@@ -185,7 +192,7 @@ class Admission:
             try:
                 ids = self._pipeline.routes.recipients(envelope.topic)
             except Exception:  # a subscription raised: its turn meets that again, and reports it
-                return
+                return None
             recipients = [
                 self._pipeline.activations[id]
                 for id in ids
@@ -194,11 +201,12 @@ class Admission:
         for recipient in recipients:
             refuses = recipient.is_full and recipient.registration.overflow == "raise"
             if refuses and not recipient.is_reentrant(envelope):
-                raise Overloaded(
+                return Overloaded(
                     f"the mailbox of {recipient.id} is full "
                     f"({recipient.registration.mailbox_size} messages): try again later, or "
                     "let submitters wait with overflow='wait'"
                 )
+        return None
 
     async def wait_for_places(self, publication: Publication) -> None:
         """Wait until all deliveries of *publication* have a place in their mailboxes.

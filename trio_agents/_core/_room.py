@@ -38,17 +38,28 @@ class Door:
         """Whether a submission could come in now."""
         return not self._line and self._ledger.pending < self.capacity
 
-    async def wait(self, enter: Callable[[], None], token: CancellationToken | None) -> bool:
+    async def wait(
+        self, enter: Callable[[], Exception | None], token: CancellationToken | None
+    ) -> bool:
         """Stand in line; *enter* is called when it is our turn. Cancelled, nothing has happened.
 
         Returns False if *token* was cancelled first.
 
         A cancellation that comes after *enter* was called is not raised here: what was submitted
         is waited for next, and that wait knows how to take it back.
+
+        Raises:
+            Exception: what *enter* has returned: the turn has come, and is not taken.
         """
         entered = True
+        refusal: Exception | None = None
         reply = self._loop.Reply()
-        self._line[reply] = enter
+
+        def take_turn() -> None:
+            nonlocal refusal
+            refusal = enter()
+
+        self._line[reply] = take_turn
 
         def leave_line() -> bool:
             return self._line.pop(reply, None) is not None
@@ -65,6 +76,9 @@ class Door:
         finally:
             if token is not None:
                 token.unlink(link)
+        if refusal is not None:
+            reply.raise_if_cancelled()
+            raise refusal
         reply.leave_cancellation()
         return entered
 

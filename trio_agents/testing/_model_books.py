@@ -32,6 +32,7 @@ class Books(Steps):
         self.now = 0.0
         self.calls: dict[str, Scope] = {}
         self.tokens: set[str] = set()  # that were cancelled
+        self.untold: list[Envelope] = []  # to which that comes after it has come to others
         # What is registered, and who is there.
         self.kinds: dict[str, Kind] = {}
         self.subscriptions: dict[str, tuple[str, str, str]] = {}  # id: how, pattern, agent type
@@ -108,7 +109,7 @@ class Books(Steps):
         return (
             envelope.pressed
             or envelope.ended
-            or envelope.token in self.tokens
+            or (envelope.token in self.tokens and envelope not in self.untold)
             or (envelope.is_request and self.is_off(envelope.scope))
         )
 

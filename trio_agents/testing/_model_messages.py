@@ -123,7 +123,11 @@ class Messages(Books):
         before = len(self.door)
         bound = self.rules.max_pending
         while self.door and bound is not None and len(self.envelopes) < bound:
-            self._take_in(self.door.popleft())
+            envelope = self.door.popleft()
+            if not self._is_refused(envelope) and self._meets_full_mailbox(envelope):
+                envelope.submitted = envelope.result = "raised Overloaded"
+            else:
+                self._take_in(envelope)
         return len(self.door) < before
 
     def _send_away(self) -> bool:
@@ -140,7 +144,9 @@ class Messages(Books):
         self.tokens.add(token)
         # One after the other, as they were linked: who is at the door may get in meanwhile.
         linked = [e for e in (*self.envelopes, *self.door) if e.token == token]
-        for envelope in sorted(linked, key=lambda envelope: envelope.linked):
+        self.untold = sorted(linked, key=lambda envelope: envelope.linked)
+        while self.untold:
+            envelope = self.untold.pop(0)
             if envelope in self.door:
                 self.door.remove(envelope)
                 envelope.submitted = envelope.result = CANCELLED
@@ -198,6 +204,10 @@ class Messages(Books):
         if publisher is not None:
             publisher.tells = publication
             self._refuse_if_stuck(publication)
+        # On trio nobody begins to wait who is cancelled already: the turn does not come first.
+        gives_up = self.rules.loop == "trio" and self.is_off(scope)
+        if gives_up and publication in self.queue and not publication.refused:
+            self._settle(publication, "cancelled", CANCELLED)
 
         def when() -> str | None:
             if publication in self.outside:
