@@ -75,6 +75,9 @@ class StandIn:
     requests: list[str] = field(default_factory=list)
     pull_error: str | None = None
     is_broken: Callable[[str], bool] = lambda request: False  # it answers those with 500
+    breaks_off: Callable[[str], bool] = lambda request: False  # and those half way
+    is_web_server: bool = False  # and no engine at all
+    no_shell: bool = False  # the image has no ``sh``, so nothing can be run
     deaf_to_kill: bool = False  # a process that SIGKILL of its session does not reach
     created: threading.Event = field(default_factory=threading.Event)
 
@@ -175,6 +178,13 @@ class _Handler(BaseHTTPRequestHandler):
         request = f"{self.command} {path}"
         self.engine.requests.append(request)
         try:
+            if self.engine.breaks_off(request):
+                self.send_response(200)
+                self.send_header("Content-Length", "100")
+                self.end_headers()
+                self.wfile.write(b'{"Id":')
+                self.close_connection = True
+                return
             if self.engine.is_broken(request):
                 raise Refused(500, f"no {request} today")
             self._answer(self.command, path.strip("/").split("/"), query, body)
@@ -185,6 +195,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _json(self, status: int, content: object = None) -> None:
         data = b"" if content is None else json.dumps(content).encode()
+        if self.engine.is_web_server:
+            data = b"<html>"
         self.send_response(status)
         self.send_header("Api-Version", API_VERSION)
         self.send_header("Content-Type", "application/json")
@@ -237,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._start(engine.execs[key], detach=body["Detach"])
             case "GET", "exec", key, "json":
                 process = engine.execs[key].process
-                code = None if process is None else process.wait()
+                code = 126 if engine.no_shell else None if process is None else process.wait()
                 self._json(200, {"ID": key, "Running": False, "ExitCode": code})
             case _:
                 raise Refused(404, "page not found")
@@ -261,12 +273,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.engine.spawn(run, subprocess.DEVNULL)
             self._json(200)
             return
-        process = self.engine.spawn(run, None)
+        process = None if self.engine.no_shell else self.engine.spawn(run, None)
         # The connection becomes the stream: no length, and its end is the end.
         self.send_response(200)
         self.send_header("Content-Type", "application/vnd.docker.multiplexed-stream")
         self.end_headers()
         self.close_connection = True
+        if process is None:
+            said = b'OCI runtime exec failed: exec: "sh": executable file not found in $PATH\r\n'
+            self.wfile.write(struct.pack(">BxxxI", 1, len(said)) + said)
+            return
         lock = threading.Lock()
 
         def copy(number: int, pipe: Any) -> None:

@@ -389,6 +389,29 @@ async def test_a_container_in_which_nothing_can_run_is_stopped(stand_in: StandIn
     assert not directory.exists()
 
 
+async def test_an_image_in_which_nothing_can_run_says_so(stand_in: StandIn) -> None:
+    async with DockerCommandLineCodeExecutor() as executor:
+        stand_in.no_shell = True
+        code, output = await outcome(executor, sh("echo 1"))
+        assert code == 126
+        assert 'exec: "sh": executable file not found' in output
+
+
+async def test_an_answer_that_breaks_off_is_an_error_of_the_engine(stand_in: StandIn) -> None:
+    stand_in.breaks_off = lambda request: request == "POST /containers/create"
+    executor = DockerCommandLineCodeExecutor()
+    with pytest.raises(DockerError, match="POST /containers/create: the answer broke off"):
+        await executor.start()
+
+
+async def test_a_server_that_is_no_engine_is_an_error_that_asks_whether_it_is(
+    stand_in: StandIn,
+) -> None:
+    stand_in.is_web_server = True
+    with pytest.raises(DockerError, match="the answer is not JSON"):
+        await DockerCommandLineCodeExecutor().start()
+
+
 @pytest.mark.parametrize("then", ["stop", "start"])
 async def test_what_a_stop_could_not_end_is_ended_by_the_next(stand_in: StandIn, then: str) -> None:
     executor = DockerCommandLineCodeExecutor(container_name="mine")

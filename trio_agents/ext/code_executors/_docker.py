@@ -228,6 +228,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
             with anyio.CancelScope(shield=True):
                 try:
                     for container in made:
+                        await self._open_up(container)
                         await container.remove()
                 finally:
                     await engine.aclose()
@@ -346,11 +347,7 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
 
     async def _end(self, container: _Container) -> None:
         try:
-            if self._scratch.has_temporary and os.geteuid() != 0:
-                # What the container's root has made here is not ours to remove.
-                argv = ["chmod", "-R", "a+rwX", _WORKSPACE]
-                with suppress(DockerError):  # it may be gone, and is to end in any case
-                    await container.run(argv, self._config.timeout)
+            await self._open_up(container)
             if self._config.stop_container:
                 await container.end()
         finally:
@@ -359,6 +356,13 @@ class DockerCommandLineCodeExecutor(CodeExecutor, Component[DockerCommandLineCod
                 await container.engine.aclose()
         self._left = None
         atexit.unregister(container.end_now)
+
+    async def _open_up(self, container: _Container) -> None:
+        """Have us remove, too, what the container's root has made in a temporary directory."""
+        if self._scratch.has_temporary and os.geteuid() != 0:
+            argv = ["chmod", "-R", "a+rwX", _WORKSPACE]
+            with suppress(DockerError):  # it may be gone, and is to end in any case
+                await container.run(argv, self._config.timeout)
 
     async def restart(self) -> None:
         """Start the container again: files stay, processes do not.
@@ -537,15 +541,16 @@ class _Container:
                         frames.add(data)
             except DockerError as error:  # raised where the process is waited for
                 process.failure = error
-            process.ended.set()
+            process.end()
 
     async def _kill(self, process: _Process) -> None:
         try:
             with anyio.move_on_after(self._config.kill_grace):
                 number = await process.wait_for_number()
-                body = {"Cmd": ["sh", "-c", f"kill -s KILL -- -{number}"]}
-                killing = await self.engine.ask("POST", f"{self._path}/exec", body)
-                await self.engine.ask("POST", f"/exec/{killing['Id']}/start", {"Detach": True})
+                if number is not None:
+                    body = {"Cmd": ["sh", "-c", f"kill -s KILL -- -{number}"]}
+                    killing = await self.engine.ask("POST", f"{self._path}/exec", body)
+                    await self.engine.ask("POST", f"/exec/{killing['Id']}/start", {"Detach": True})
                 await process.ended.wait()
                 return
             await self.restart()
@@ -561,19 +566,32 @@ class _Process:
         self.output = Output(max_output)
         self.ended = anyio.Event()
         self.failure: DockerError | None = None
-        self._has_number = anyio.Event()
-        self._number = b""
+        self._number: int | None = None
+        self._first_line = b""
+        self._has_first_line = anyio.Event()
 
     def take(self, data: bytes) -> None:
         """Take what it prints: its number in the first line, then output."""
-        if not self._has_number.is_set():
-            number, newline, data = data.partition(b"\n")
-            self._number += number
-            if newline:
-                self._has_number.set()
+        if not self._has_first_line.is_set():
+            line, newline, data = data.partition(b"\n")
+            self._first_line += line
+            if not newline:
+                return
+            if self._first_line.isdigit():
+                self._number = int(self._first_line)
+            else:  # the engine says why nothing could be run
+                data = self._first_line + newline + data
+            self._has_first_line.set()
         self.output.add(data)
 
-    async def wait_for_number(self) -> int:
-        """Wait for the number that it has in the container."""
-        await self._has_number.wait()
-        return int(self._number)
+    def end(self) -> None:
+        """Nothing more is printed."""
+        if not self._has_first_line.is_set():
+            self.output.add(self._first_line)
+            self._has_first_line.set()
+        self.ended.set()
+
+    async def wait_for_number(self) -> int | None:
+        """Wait for the number that it has in the container; None if nothing runs there."""
+        await self._has_first_line.wait()
+        return self._number

@@ -102,7 +102,7 @@ class Engine:
         engine = cls(address, client, "")
         try:
             answer = await engine._send("GET", "/_ping", None, {}, _PATIENCE)
-            await answer.aread()
+            await _read("GET", "/_ping", answer)
             version = answer.headers.get("Api-Version")
             engine.version = f"/v{version}" if version else ""
         except BaseException:  # goes on; without it the client would stay open
@@ -131,7 +131,7 @@ class Engine:
                 f"it, or say where it is in DOCKER_HOST"
             ) from error
         if response.status_code >= 400:
-            reason = _reason(await response.aread())
+            reason = _reason(await _read(method, path, response))
             raise DockerError(f"{method} {path}: {reason}", response.status_code)
         return response
 
@@ -139,11 +139,17 @@ class Engine:
         """Send a request and return the answer: JSON, or None if there is nothing in it.
 
         Raises:
-            DockerError: the engine refuses, or cannot be reached.
+            DockerError: the engine refuses, cannot be reached, or what answers is no engine.
         """
         response = await self._send(method, path, body, query, _PATIENCE)
-        content = await response.aread()
-        return json.loads(content) if content else None
+        content = await _read(method, path, response)
+        try:
+            return json.loads(content) if content else None
+        except ValueError as error:
+            raise DockerError(
+                f"{method} {path}: the answer is not JSON, as a Docker engine's would be: is "
+                f"{self._address.host} one?"
+            ) from error
 
     @asynccontextmanager
     async def stream(
@@ -156,7 +162,7 @@ class Engine:
         try:
             yield response
         except httpx2.HTTPError as error:
-            raise DockerError(f"POST {path}: the answer broke off ({error})") from error
+            raise _broke_off("POST", path, error) from error
         finally:
             # Shielded: to close is not to wait for the engine.
             with anyio.CancelScope(shield=True):
@@ -181,6 +187,19 @@ class Engine:
         for line in said.splitlines()[-3:]:
             if b'"error"' in line:
                 raise DockerError(f"the image {image} cannot be pulled: {_reason(line)}")
+
+
+async def _read(method: str, path: str, response: httpx2.Response) -> bytes:
+    import httpx2
+
+    try:
+        return await response.aread()
+    except httpx2.HTTPError as error:
+        raise _broke_off(method, path, error) from error
+
+
+def _broke_off(method: str, path: str, error: Exception) -> DockerError:
+    return DockerError(f"{method} {path}: the answer broke off ({error})")
 
 
 def _reason(content: bytes) -> str:
