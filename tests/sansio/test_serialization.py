@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -31,6 +33,7 @@ from trio_agents._sansio._serialization import (
 )
 
 T = TypeVar("T")
+SECRET = "hunter2-8d1f"
 
 
 @dataclass
@@ -83,7 +86,7 @@ class Floats(pydantic.BaseModel):
     ("model", "said"),
     [
         (Floats(x=math.nan), r"^Floats\.x: NaN and infinity are not JSON"),
-        (Floats(y=[{"a": math.inf}]), r"^Floats\.y: NaN and infinity are not JSON"),
+        (Floats(y=[{"a": math.inf}]), r"^Floats\.y\[0\]\[key\]: NaN and infinity are not JSON"),
         (Floats(y=object()), r"^Floats\.y: "),
         (Floats(y="\ud800"), r"^Floats\.y: "),
         (Floats.model_construct(x="no"), r"^Floats\.x: "),
@@ -129,12 +132,126 @@ def test_a_pydantic_model_with_computed_and_json_fields_comes_back() -> None:
     assert serializer.deserialize(serializer.serialize(message)) == message
 
 
+class Colour(enum.Enum):
+    RED = "r"
+
+
+class Whole(pydantic.BaseModel):
+    n: int
+
+
+class Part(Whole):
+    more: int
+
+
+class Like(pydantic.BaseModel):
+    n: int
+
+
+class Lenient(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(ser_json_inf_nan="strings")
+    x: float | None = None
+
+
+@dataclass
+class Shape:
+    side: float
+
+
+@dataclass
+class Cube(Shape):
+    height: float
+
+
+class Holder(pydantic.BaseModel):
+    """With fields whose types leave open what a value is."""
+
+    whole: Whole | None = None
+    wholes: list[Whole] = []
+    either: Whole | Like | None = None
+    shape: Shape | None = None
+    colour: Colour | str | None = None
+    raw: str | bytes | None = None
+    numbers: set[int] | list[int] | None = None
+    sequence: Sequence[int] = []
+    anything: Any = None
+    by_key: dict[Any, Any] = {}
+    number: float | None = None
+    lenient: Lenient | None = None
+    token: pydantic.SecretStr | None = None
+    when: datetime | None = None
+    left_out: int = pydantic.Field(default=0, exclude=True)
+
+
+AMSTERDAM = timezone(timedelta(minutes=19, seconds=32))
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"whole": Part(n=1, more=2)}, r"whole: a Part comes back as a Whole: pydantic reads what"),
+        ({"wholes": [Whole(n=1), Part(n=1, more=2)]}, r"wholes\[1\]: a Part comes back as a Whole"),
+        ({"either": Like(n=1)}, "either: a Like comes back as a Whole"),
+        ({"shape": Cube(1.0, 2.0)}, "shape: a Cube comes back as a Shape"),
+        ({"colour": Colour.RED}, "colour: a Colour comes back as a str"),
+        ({"raw": b"a"}, "raw: a bytes comes back as a str"),
+        ({"numbers": {1}}, "numbers: a set comes back as a list"),
+        ({"sequence": (1, 2)}, "sequence: a tuple comes back as a list"),
+        ({"anything": [datetime(2026, 1, 1)]}, r"anything\[0\]: a datetime comes back as a str"),
+        ({"anything": Whole(n=1)}, "anything: a Whole comes back as a dict"),
+        ({"by_key": {1: "a"}}, "by_key: a key comes back as another one"),
+        ({"number": math.inf}, "number: NaN and infinity are not JSON"),
+        ({"token": SECRET}, "token: JSON masks secrets: keep them out of messages"),
+        ({"when": datetime(1930, 5, 1, tzinfo=AMSTERDAM)}, "when: this datetime comes back as"),
+    ],
+)
+def test_a_pydantic_model_that_would_come_back_as_another_is_an_encode_error(
+    fields: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(MessageEncodeError, match=rf"^Holder\.{said}") as caught:
+        serializer_for(Holder).serialize(Holder(**fields))
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Holder(whole=Whole(n=1), either=Whole(n=2), shape=Shape(1.0), raw="a", numbers=[1]),
+        Holder(anything={"a": [1, None, "x", 0.5, True]}, by_key={"1": {}}, colour="b"),
+        Holder(when=datetime(2026, 1, 1, tzinfo=UTC)),
+        Holder(lenient=Lenient(x=math.inf)),
+        Holder.model_construct(number=1),
+        Holder(left_out=0),
+    ],
+)
+def test_a_pydantic_model_whose_values_fit_comes_back(model: pydantic.BaseModel) -> None:
+    serializer = serializer_for(type(model))
+    assert serializer.deserialize(serializer.serialize(model)) == model
+
+
+def test_what_a_pydantic_model_leaves_out_is_left_out() -> None:
+    serializer = serializer_for(Holder)
+    assert serializer.deserialize(serializer.serialize(Holder(left_out=1))) == Holder()
+
+
+class Around(Lenient):
+    inner: Holder
+
+
+def test_infinity_in_a_model_that_does_not_write_it_is_an_encode_error() -> None:
+    message = Around(inner=Holder(number=math.inf))
+    with pytest.raises(MessageEncodeError, match=r"^Around\.inner\.number: NaN and infinity"):
+        serializer_for(Around).serialize(message)
+
+
+def test_nan_comes_back_where_the_model_writes_it() -> None:
+    serializer = serializer_for(Lenient)
+    assert math.isnan(serializer.deserialize(serializer.serialize(Lenient(x=math.nan))).x)
+
+
 def test_a_pydantic_decode_error_names_class_and_field() -> None:
     with pytest.raises(MessageDecodeError, match=r"^Model\.tags\[1\]: pydantic says string_type$"):
         serializer_for(Model).deserialize(b'{"when":"2024-01-01T00:00:00Z","tags":["a",1]}')
-
-
-SECRET = "hunter2-8d1f"
 
 
 class RefusingModel(pydantic.BaseModel):

@@ -39,7 +39,8 @@ class ComponentModel(BaseModel):
     """
 
     # A config that was read from a file may hold anybody's secrets, as plain strings.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    # And "no limit" may be infinity, of which JSON has no number.
+    model_config = ConfigDict(hide_input_in_errors=True, ser_json_inf_nan="strings")
 
     provider: str
     component_type: ComponentType | None = None

@@ -7,7 +7,8 @@ of fields; values that are secrets are masked even where the schema's own valida
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar, cast
+from types import NoneType, UnionType
+from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -38,6 +39,8 @@ def _sparse(value: Any, dumped: Any) -> Any:
             defaults = {name: field.default for name, field in type(value).model_fields.items()}
             return {
                 name: _sparse(getattr(value, name, None), item)
+                if _says_what_it_is(type(value), name)
+                else item
                 for name, item in dumped.items()
                 if not (item is None and defaults.get(name, ...) is None)
             }
@@ -45,6 +48,18 @@ def _sparse(value: Any, dumped: Any) -> Any:
     if are_sequences and len(value) == len(dumped):  # or a serializer of the schema's own was here
         return type(dumped)(_sparse(*pair) for pair in zip(value, dumped, strict=True))
     return dumped
+
+
+def _says_what_it_is(schema: type[BaseModel], name: str) -> bool:
+    """Whether a field's type alone says how to read it: of a union, what is None tells, too."""
+    field = schema.model_fields.get(name)
+    return field is None or not _has_union(field.annotation)
+
+
+def _has_union(hint: Any) -> bool:
+    arguments = [argument for argument in get_args(hint) if argument is not NoneType]
+    is_union = get_origin(hint) in (Union, UnionType)
+    return (is_union and len(arguments) > 1) or any(map(_has_union, arguments))
 
 
 def describe(model: object) -> ComponentModel:

@@ -1,10 +1,12 @@
 """pydantic models as JSON bytes, and back; and other classes that tell pydantic how they look.
 
 Both ways go through pydantic's own JSON mode, which is the one that knows how its types look in
-JSON. Around it stand our rules for JSON (see `_json`), and two that pydantic leaves open: a value
-that does not fit its field is refused rather than warned about, and so is NaN, which would become
-``null`` without a word. So that what was written can be read, computed fields are left out, and
-fields are written by name and read by name or alias (pydantic >= 2.11).
+JSON. Around it stand our rules for JSON (see `_json`), and two that pydantic leaves open. A value
+that does not fit its field is refused rather than warned about. And a model that would come back as
+something else is refused: pydantic writes an instance of a derived class as one of its base, a
+secret as asterisks, NaN as ``null``, a set in an ``Any`` as a list. So what was written is read
+once, and compared. So that it can be read, computed fields are left out, and fields are written by
+name and read by name or alias (pydantic >= 2.11).
 
 Whether ``"7"`` is an ``int`` and an unknown key an error is the model's own decision
 (``strict=True``, ``extra="forbid"``).
@@ -15,10 +17,12 @@ its ``__get_pydantic_core_schema__``, makes this module import it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast, get_args
 
 from ._json import Fault, check_payload, is_a
 
@@ -38,6 +42,9 @@ __all__ = [
 ]
 
 
+_SEQUENCES: Final = (list, tuple, deque)
+
+
 def is_model(cls: object) -> TypeGuard[type[BaseModel]]:
     """Is *cls* a class of pydantic models?"""
     base = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
@@ -48,27 +55,35 @@ def dump_model(model: BaseModel) -> bytes:
     """Write *model* as JSON without spaces.
 
     Raises:
-        Fault: it cannot be expressed in JSON that can be read back.
+        Fault: it cannot be expressed in JSON from which an equal one can be read.
     """
     try:
-        return _dump(model, None)
+        payload = _dump(model, None)
     except Exception as error:  # serializers are code of the application
         fault = _fault(error)
-    field = _culprit(model)
-    if field is not None:
-        fault.parts = [f".{field}"]
+        field = _culprit(model)
+        fault.parts = [] if field is None else [f".{field}"]
+    else:
+        try:
+            again = load_model(type(model), payload)
+        except Fault as refusal:
+            fault = _unreadable(model, refusal)
+        else:
+            found = _difference(model, again)
+            if found is None:
+                return payload
+            fault = found
     raise fault
 
 
-def _dump(model: BaseModel, include: set[str] | None) -> bytes:
-    payload = model.model_dump_json(
-        include=include, by_alias=False, round_trip=True, warnings="error"
-    ).encode()
-    check_payload(payload)
-    # NaN has become null, unless the model says otherwise. Python mode still has it.
-    if b"null" in payload and model.model_config.get("ser_json_inf_nan") != "strings":
-        _check_finite(model.model_dump(include=include, warnings=False))
-    return payload
+def _unreadable(model: BaseModel, refusal: Fault) -> Fault:
+    fault = Fault(f"what pydantic writes of it cannot be read ({refusal.reason})")
+    try:
+        _check_finite(model.model_dump(warnings=False))
+    except Fault as reason:  # it is null in JSON
+        fault = Fault(reason.reason)
+    fault.parts = refusal.parts
+    return fault
 
 
 def _check_finite(value: Any) -> None:
@@ -77,9 +92,85 @@ def _check_finite(value: Any) -> None:
             raise Fault("NaN and infinity are not JSON")
     elif is_a(value, dict):
         _check_finite([*value, *value.values()])
-    elif any(is_a(value, cls) for cls in (list, tuple, set, frozenset)):
+    elif any(is_a(value, cls) for cls in (*_SEQUENCES, set, frozenset)):
         for item in value:
             _check_finite(item)
+
+
+def _dump(model: BaseModel, include: set[str] | None) -> bytes:
+    payload = model.model_dump_json(
+        include=include, by_alias=False, round_trip=True, warnings="error"
+    ).encode()
+    check_payload(payload)
+    return payload
+
+
+def _difference(value: Any, again: Any) -> Fault | None:
+    """Say where *again* is something else than *value*: another class, or not equal.
+
+    Not compared are what the model says is not written (``exclude=True``), what is private, and
+    what has no equality of its own.
+    """
+    parts = _parts(value)
+    if parts is None:
+        return None if _is_same_leaf(value, again) else _unlike(value, again)
+    found = _parts(again) if type(again) is type(value) else None
+    if found is None or len(parts) != len(found):
+        return _unlike(value, again)
+    for key, (place, item) in parts.items():
+        if key not in found:
+            return Fault("a key comes back as another one")
+        fault = _difference(item, found[key][1])
+        if fault is not None:
+            fault.parts.append(place)
+            return fault
+    return None
+
+
+def _parts(value: Any) -> dict[Any, tuple[str, Any]] | None:
+    """Give the parts of *value* by key, each with its place; None if it is not made of any."""
+    cls = cast("Any", type(value))
+    if is_model(cls):
+        fields: dict[str, Any] = {**value.__dict__, **(value.__pydantic_extra__ or {})}
+        for name, field in cls.model_fields.items():
+            if field.exclude or getattr(field, "exclude_if", None) is not None:
+                fields.pop(name, None)
+        return {name: (f".{name}", item) for name, item in fields.items()}
+    if dataclasses.is_dataclass(cls):
+        names = [field.name for field in dataclasses.fields(cls) if hasattr(value, field.name)]
+        return {name: (f".{name}", getattr(value, name)) for name in names}
+    if is_a(value, dict):
+        # 1 and "1" are two keys, and 1 and True are one. Keys are data, and stay out of errors.
+        return {(type(key), key): ("[key]", item) for key, item in value.items()}
+    if any(is_a(value, cls) for cls in _SEQUENCES):
+        return {number: (f"[{number}]", item) for number, item in enumerate(value)}
+    return None
+
+
+def _is_same_leaf(value: Any, again: Any) -> bool:
+    if not (isinstance(again, type(value)) or isinstance(value, type(again))):
+        return type(value) is int and type(again) is float and value == again
+    equals: Any = type(value).__eq__
+    if equals is object.__eq__:
+        return True
+    try:
+        return bool(value == again) or (value != value and again != again)  # NaN
+    except Exception:  # an array says so for each of its elements
+        return True
+
+
+def _unlike(value: object, again: object) -> Fault:
+    cls = type(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return Fault("NaN and infinity are not JSON")
+    if is_secret(cls):
+        return Fault("JSON masks secrets: keep them out of messages")
+    if cls is type(again):
+        return Fault(f"this {cls.__name__} comes back as another one")
+    return Fault(
+        f"a {cls.__name__} comes back as a {type(again).__name__}: pydantic reads what the "
+        "field's type says, so give it one that fits this value and no other"
+    )
 
 
 def _culprit(model: BaseModel) -> str | None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from enum import Enum
-from typing import Any, Self, cast
+from enum import StrEnum
+from typing import Any, Final, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -35,14 +35,20 @@ __all__ = [
 ]
 
 
-class MemoryMimeType(Enum):
-    """The kinds of content that have a name here; any other MIME type is a string."""
+class MemoryMimeType(StrEnum):
+    """The kinds of content that have a name here; any other MIME type is a string.
+
+    Each is equal to its text: that is what JSON has of it.
+    """
 
     TEXT = "text/plain"
     JSON = "application/json"
     MARKDOWN = "text/markdown"
     IMAGE = "image/*"
     BINARY = "application/octet-stream"
+
+
+_NAMED: Final = frozenset(kind.value for kind in MemoryMimeType)
 
 
 class MemoryContent(BaseModel):
@@ -68,7 +74,14 @@ class MemoryContent(BaseModel):
 
     @model_validator(mode="after")
     def _restore(self) -> Self:
-        """Make bytes and pictures of what JSON has of them."""
+        """Make names, bytes and pictures of what JSON has of them."""
+        if self.mime_type in _NAMED:
+            self.mime_type = MemoryMimeType(self.mime_type)
+        if isinstance(self.content, Image) and not self.mime_type.startswith("image/"):
+            raise ValueError(
+                f"a picture has a MIME type that begins with image/, and not {self.mime_type}: "
+                "MemoryMimeType.IMAGE fits any"
+            )
         if isinstance(self.content, dict):
             self.content = _restored(self.content, self.mime_type)
         return self
@@ -84,17 +97,17 @@ class MemoryContent(BaseModel):
         return mime_type.value if isinstance(mime_type, MemoryMimeType) else mime_type
 
 
-def _restored(
-    content: dict[str, Any], mime_type: MemoryMimeType | str
-) -> bytes | dict[str, Any] | Image:
-    kind = mime_type.value if isinstance(mime_type, MemoryMimeType) else mime_type
+def _restored(content: dict[str, Any], mime_type: str) -> bytes | dict[str, Any] | Image:
     if content.keys() == {"base64"} and isinstance(content["base64"], str):
         try:
             return base64.b64decode(content["base64"], validate=True)
         except ValueError as error:
             raise ValueError(f"content is no base64: {error}") from None
-    if content.keys() == {"data"} and kind.startswith("image/"):
-        return Image.from_base64(content["data"])
+    if content.keys() == {"data"} and mime_type.startswith("image/"):
+        data = content["data"]
+        if not isinstance(data, str):
+            raise ValueError(f"a picture's data is base64 in a str, not {type(data).__name__}")
+        return Image.from_base64(data)
     return content
 
 

@@ -7,6 +7,7 @@ cancelled token cancels whatever the tool waits for, so a tool needs no code for
 from __future__ import annotations
 
 import copy
+import json
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -19,8 +20,11 @@ from .._components._tool import Tool
 from .._components._tool_schema import ParametersSchema, ToolSchema
 from .._loops._token_scope import token_scope
 from .._sansio._cancellation import CancellationToken
+from .._sansio._errors import StateError
 from .._sansio._events import ToolCallEvent
 from .._sansio._genai_spans import trace_tool_span
+from .._sansio._json import Fault, read_json
+from .._sansio._json_pydantic import dump_model
 from .._sansio._log_names import EVENT_LOGGER_NAME
 from ._parameters import parameters_of
 from ._text import text_of_value
@@ -219,8 +223,23 @@ class BaseToolWithState(BaseTool[ArgsT, ReturnT], ABC, Generic[ArgsT, ReturnT, S
         """Take over what `save_state` has returned."""
 
     async def save_state_json(self) -> Mapping[str, Any]:
-        """Return its state as JSON."""
-        return self.save_state().model_dump(mode="json")
+        """Return its state as JSON.
+
+        Raises:
+            StateError: something in it would not come back from JSON as what it is, such as a
+                secret, an instance of a class derived from the one of its field, or infinity.
+        """
+        state = self.save_state()
+        try:
+            data: Mapping[str, Any] = read_json(dump_model(state))
+        except Fault as fault:
+            refused = StateError(
+                f"the state of the tool {self._name}, "
+                f"{type(state).__name__}{fault.path()}: {fault.reason}"
+            )
+        else:
+            return data
+        raise refused
 
     async def load_state_json(self, state: Mapping[str, Any]) -> None:
         """Take over a state that `save_state_json` has returned.
@@ -228,4 +247,6 @@ class BaseToolWithState(BaseTool[ArgsT, ReturnT], ABC, Generic[ArgsT, ReturnT, S
         Raises:
             ValidationError: pydantic's, it is none; the tool is as it was.
         """
-        self.load_state(self._state_type.model_validate(state))
+        # It is JSON, so it is read as such: a strict model takes a date from text only there.
+        text = json.dumps(state)
+        self.load_state(self._state_type.model_validate_json(text, by_alias=True, by_name=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -45,6 +46,14 @@ class Part(BaseModel):
     spare: int | None = 3
 
 
+class Hands(BaseModel):
+    hands: int | None = None
+
+
+class Digits(BaseModel):
+    digits: int | None = None
+
+
 class ClockConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -57,6 +66,9 @@ class ClockConfig(BaseModel):
     path: Path = Path()
     parts: list[Part] = []
     limits: dict[str, int | None] = {}
+    timeout: float = math.inf
+    face: Hands | Digits | None = None
+    faces: list[Hands | Digits] = []
     pair: tuple[int, str] = (1, "a")
     title: str = Field(default="", alias="Title")
 
@@ -135,6 +147,9 @@ def load(**fields: Any) -> Any:
     return ClockBase.load_component({"provider": NAME, "config": {}, **fields}, policy=CLOCKS)
 
 
+FACES = st.builds(Hands, hands=st.none() | st.integers()) | st.builds(
+    Digits, digits=st.none() | st.integers()
+)
 CONFIGS = st.builds(
     ClockConfig,
     zone=st.text().filter(lambda zone: zone != "nowhere"),
@@ -147,12 +162,15 @@ CONFIGS = st.builds(
         st.builds(
             Part,
             name=st.text(),
-            weight=st.none() | st.floats(allow_nan=False, allow_infinity=False),
+            weight=st.none() | st.floats(allow_nan=False),
             spare=st.none() | st.integers(-9, 9),
         ),
         max_size=3,
     ),
     limits=st.dictionaries(st.text(), st.none() | st.integers(), max_size=3),
+    timeout=st.floats(allow_nan=False),
+    face=st.none() | FACES,
+    faces=st.lists(FACES, max_size=3),
     pair=st.tuples(st.integers(), st.text()),
     Title=st.text(),
 )

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from datetime import date
 from typing import Any, Self
 
 import anyio
@@ -15,9 +16,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Json,
+    SecretStr,
+    ValidationError,
+    computed_field,
+)
 
 from trio_agents import EVENT_LOGGER_NAME, CancellationToken, Component, ComponentPolicy
+from trio_agents.exceptions import StateError
 from trio_agents.logging import ToolCallEvent
 from trio_agents.tools import BaseStreamTool, BaseTool, BaseToolWithState, StreamTool, Tool
 
@@ -115,6 +125,49 @@ async def test_a_tool_with_state_saves_and_loads_it() -> None:
     await other.load_state_json(state)
     assert await other.run_json({}, TOKEN) == 2
     assert other.state_type() is Count
+
+
+class Remembered(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    count: int = Field(default=0, alias="n")
+    since: date | None = None
+    seen: set[int] = set()
+    parsed: Json[Any] = None
+    token: SecretStr | None = None
+
+    @computed_field
+    def double(self) -> int:
+        return 2 * self.count
+
+
+class Remembering(BaseToolWithState[Nothing, int, Remembered]):
+    def __init__(self, state: Remembered) -> None:
+        super().__init__(Nothing, int, Remembered, "remember", "Remember.")
+        self.state = state
+
+    async def run(self, args: Nothing, cancellation_token: CancellationToken) -> int:
+        return self.state.count
+
+    def save_state(self) -> Remembered:
+        return self.state
+
+    def load_state(self, state: Remembered) -> None:
+        self.state = state
+
+
+async def test_whatever_pydantic_makes_of_it_a_state_comes_back() -> None:
+    state = Remembered(n=3, since=date(2026, 1, 31), seen={1, 2}, parsed='{"a": [1]}')
+    other = Remembering(Remembered())
+    saved = json.loads(json.dumps(await Remembering(state).save_state_json()))
+    await other.load_state_json(saved)
+    assert other.state == state
+
+
+async def test_a_state_that_would_not_come_back_is_refused() -> None:
+    tool = Remembering(Remembered(token=SecretStr("hunter2")))
+    with pytest.raises(StateError, match=r"the tool remember, Remembered\.token: JSON masks"):
+        await tool.save_state_json()
 
 
 async def test_a_state_that_is_none_leaves_the_tool_as_it_was() -> None:
