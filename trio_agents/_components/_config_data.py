@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -51,13 +51,18 @@ def _sparse(value: Any, dumped: Any) -> Any:
 
 
 def _says_what_it_is(schema: type[BaseModel], name: str) -> bool:
-    """Whether a field's type alone says how to read it: of a union, what is None tells, too."""
+    """Whether a field's type alone says how to read it: of some unions, what is None tells, too."""
     field = schema.model_fields.get(name)
-    return field is None or not _has_union(field.annotation)
+    return field is None or field.discriminator is not None or not _has_union(field.annotation)
 
 
 def _has_union(hint: Any) -> bool:
+    """Whether *hint* has a union whose members no field of theirs tells apart."""
     arguments = [argument for argument in get_args(hint) if argument is not NoneType]
+    if get_origin(hint) is Annotated:
+        inner, *marks = arguments
+        is_told_apart = any(getattr(mark, "discriminator", None) is not None for mark in marks)
+        return not is_told_apart and _has_union(inner)
     is_union = get_origin(hint) in (Union, UnionType)
     return (is_union and len(arguments) > 1) or any(map(_has_union, arguments))
 
