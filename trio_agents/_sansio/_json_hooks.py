@@ -222,23 +222,22 @@ def union_hook(name: str, hooks: list[Hook], tagged: set[str]) -> Hook:
     if "number" in by_kind:
         by_kind.setdefault("integer", by_kind["number"])  # other writers may write 1.0 as 1
 
-    def candidates(value: object) -> list[Hook]:
-        exact = [hook for hook in hooks if hook.runtime_type is type(value)]
-        return exact or [hook for hook in hooks if _may_be(value, hook)]
+    # They take values of several classes, and only their hooks know which.
+    vague = [hook for hook in hooks if hook.runtime_type is object]
 
     def encode(value: Any) -> Any:
-        possible = candidates(value)
-        last = unexpected(name, value)
+        exact = [hook for hook in hooks if hook.runtime_type is type(value)]
+        possible = [*exact, *vague] if exact else [hook for hook in hooks if _may_be(value, hook)]
+        telling: Fault | None = None
         for hook in possible:
             try:
                 tree = hook.encode(value)
             except Fault as fault:
-                if len(possible) == 1:
-                    raise
-                last = fault
+                if len(possible) == 1 or exact == [hook]:
+                    telling = fault
                 continue
             return {hook.name: tree} if hook.name in by_tag else tree
-        raise last if len(possible) == 1 else unexpected(name, value)
+        raise telling or unexpected(name, value)
 
     def decode(tree: Any) -> Any:
         if is_exactly(tree, dict) and by_tag:
