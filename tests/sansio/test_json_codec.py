@@ -69,6 +69,27 @@ class Right(enum.Flag):
     WRITE = 2
 
 
+class Access(enum.Flag):
+    READ = 1
+    ALL = 7  # two of its bits have no name
+
+
+class Masked(enum.IntFlag, boundary=enum.KEEP):
+    LOW = 1
+    NOT_LOW = -2
+
+
+@dataclass
+class Build:
+    size: str
+    legs: int
+
+
+class Creature(Build, enum.Enum):
+    BEETLE = "small", 6
+    DOG = "medium", 4
+
+
 @dataclass(frozen=True)
 class Circle:
     r: float
@@ -312,6 +333,8 @@ def test_any_takes_what_json_has(value: Any) -> None:
         (object, {"a": [1]}),
         (Any | None, None),
         (Right, Right.READ | Right.WRITE),
+        (Access, Access.ALL),
+        (Creature, Creature.DOG),
         (Path, Path("/tmp/x")),
         (PurePath, PurePosixPath("a/b")),
         (PureWindowsPath, PureWindowsPath("C:\\x")),
@@ -352,6 +375,7 @@ def test_minus_zero_keeps_its_sign() -> None:
 
 def test_an_enum_comes_back_as_the_same_object() -> None:
     assert round_trip(Mixed, Mixed.PAIR) is Mixed.PAIR
+    assert round_trip(Creature, Creature.DOG) is Creature.DOG
 
 
 def test_a_private_attrs_field_comes_back() -> None:
@@ -445,6 +469,7 @@ def test_fields_that_the_class_derives_are_left_out() -> None:
         (Color, Color.RED, "red"),
         (Level, Level.HIGH, 2),
         (Mixed, Mixed.PAIR, "PAIR"),
+        (Creature, Creature.DOG, "DOG"),
         (bytes, b"\xff", "/w=="),
         (timedelta, timedelta(days=-1, microseconds=1), "-86399.999999s"),
         (timedelta, timedelta(hours=1), "3600s"),
@@ -764,6 +789,7 @@ class NoOffset(tzinfo):
         (time, time(1, tzinfo=NoOffset()), "without a fixed offset"),
         (Decimal, Decimal("NaN"), "the Decimal is not finite"),
         (Color, "red", "expected Color, found str"),
+        (Masked, Masked(8), "expected Masked, found Masked"),
         (Literal[1], True, r"expected Literal\[1\], found bool"),
         (Literal[1], [], r"expected Literal\[1\], found list"),
         (PurePath, PureWindowsPath("a"), "does not come back"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import math
 import subprocess
@@ -52,6 +53,10 @@ class Box(Generic[T]):
 class Model(pydantic.BaseModel):
     when: datetime
     tags: list[str] = []
+
+
+class Corner(Point, enum.Enum):
+    ORIGIN = 0, 0
 
 
 def serializer_for(cls: Any) -> MessageSerializer[Any]:
@@ -264,7 +269,9 @@ def test_the_names_of_a_known_serializer(cls: Any, name: str, content: str) -> N
 
 
 # MSG-09
-@pytest.mark.parametrize("cls", [int, str, dict, object, type(None), Any, int | str, None, 5])
+@pytest.mark.parametrize(
+    "cls", [int, str, dict, object, type(None), Any, int | str, None, 5, Corner]
+)
 def test_other_types_have_no_known_serializer(cls: Any) -> None:
     assert try_get_known_serializers_for_type(cls) == []
 

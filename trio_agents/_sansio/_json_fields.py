@@ -13,6 +13,7 @@ the same function can be used here if the annotation is the class itself, rather
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
 import sys
 import types
@@ -61,8 +62,14 @@ class FieldSpec:
 
 
 def has_fields(cls: Any) -> bool:
-    """Is *cls* a dataclass or an attrs class?"""
-    return inspect.isclass(cls) and (dataclasses.is_dataclass(cls) or attrs.has(cast("Any", cls)))
+    """Is *cls* a dataclass or an attrs class?
+
+    An enumeration is neither: if it has the fields of another class, its members are all the same
+    its only instances.
+    """
+    if not inspect.isclass(cls) or issubclass(cls, enum.Enum):
+        return False
+    return dataclasses.is_dataclass(cls) or attrs.has(cast("Any", cls))
 
 
 def name_of(hint: Any) -> str:

@@ -269,11 +269,12 @@ def enum_hook(cls: type[enum.Enum]) -> Hook:
         key = member.value if by_value else name
         table[_key(key)] = member
 
-    # Some flags take any number, and keep what they have made of it for good.
+    # Some flags take any number, and keep what they have made of it for good. Members with several
+    # bits count too: a bit need not have a name of its own. A negative one would have all bits.
     bits = 0
     if issubclass(cls, enum.Flag):
-        for member in cls:
-            bits |= member.value
+        for member in cls.__members__.values():
+            bits |= max(member.value, 0)
 
     def encode(value: Any) -> Any:
         if not isinstance(value, cls) or (isinstance(value, enum.Flag) and value.value & ~bits):
