@@ -7,6 +7,8 @@ import gc
 import json
 import linecache
 import math
+import sys
+import types
 import typing
 import uuid
 import weakref
@@ -427,6 +429,47 @@ def test_a_class_may_have_a_default_that_hides_a_type() -> None:
     serializer = serializer_for(Hiding)
     message = Hiding(date(2024, 1, 1))
     assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def module_of(monkeypatch: pytest.MonkeyPatch, code: str) -> types.ModuleType:
+    """Return a module of its own with *code*, whose annotations are strings."""
+    module = types.ModuleType("a_module_of_its_own")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n" + code,
+        vars(module),
+    )
+    return module
+
+
+def test_a_subclass_may_be_called_like_the_type_of_an_inherited_field(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = module_of(
+        monkeypatch,
+        """
+@dataclass
+class Item:
+    name: str
+
+@dataclass
+class Order:
+    item: Item
+""",
+    )
+    item: Any = make_dataclass("Item", [("extra", int)], bases=(module.Order,))
+    message = item(module.Item("a"), 1)
+    serializer = serializer_for(item)
+    assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def test_an_inherited_field_may_name_a_subclass_that_its_module_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = module_of(monkeypatch, "@dataclass\nclass Node:\n    next: Leaf | None")
+    leaf: Any = make_dataclass("Leaf", [], bases=(module.Node,))
+    serializer = serializer_for(leaf)
+    assert serializer.deserialize(serializer.serialize(leaf(leaf(None)))) == leaf(leaf(None))
 
 
 def test_fields_that_the_class_derives_are_left_out() -> None:

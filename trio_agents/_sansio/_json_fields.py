@@ -154,12 +154,16 @@ def _resolve(annotation: Any, owner: type, cls: type) -> Any:
         **{name: value for name, value in vars(owner).items() if isinstance(value, type)},
         **{parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())},
         owner.__name__: owner,
-        cls.__name__: cls,
     }
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})
     holder.__module__ = owner.__module__
     try:
-        return get_type_hints(holder, localns=scope)["it"]
+        try:
+            return get_type_hints(holder, localns=scope)["it"]
+        except NameError:
+            # A base may name a subclass that its module cannot import. But only then: the subclass
+            # may also be called like something that the base does mean.
+            return get_type_hints(holder, localns={**scope, cls.__name__: cls})["it"]
     except Exception as error:  # NameError as a rule, but an annotation can be any expression
         raise InexpressibleHint(
             f"the annotation cannot be resolved ({error}): names in it must be importable from "
