@@ -7,6 +7,7 @@ import gc
 import json
 import linecache
 import math
+import re
 import sys
 import types
 import typing
@@ -177,6 +178,9 @@ def written(hint: Any, value: Any) -> Any:
 
 def read(hint: Any, tree: Any) -> Any:
     return serializer_for(holder_of(hint)).deserialize(json.dumps({"value": tree}).encode()).value
+
+
+SECRET = "hunter2-8d1f"
 
 
 def label(value: object) -> str | None:
@@ -487,6 +491,115 @@ def test_fields_that_the_class_derives_are_left_out() -> None:
     assert serializer.deserialize(b'{"x":3}').double == 6
 
 
+@dataclass
+class Job:
+    name: str
+    status: str = field(init=False, default="new")
+    runs: list[int] = field(init=False, default_factory=list[int])
+    result: int = field(init=False)
+    cache: object = field(init=False, default_factory=object, compare=False)
+
+
+@attrs.define
+class AttrsJob:
+    name: str
+    status: str = attrs.field(init=False, default="new")
+    cache: object = attrs.field(init=False, factory=object, eq=False)
+
+
+@dataclass
+class Picky:
+    x: int
+    double: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.x > 9:
+            raise ValueError(self.x)
+        self.double = 2 * self.x
+
+
+@dataclass
+class Spread:
+    values: list[float]
+    mean: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mean = sum(self.values) / len(self.values) if self.values else math.nan
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError(SECRET)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class Odd:
+    it: Incomparable = field(init=False, default_factory=Incomparable)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Job("a"), AttrsJob("a"), Spread([]), Spread([1, 2]), holder_of(list[Job])([Job("a")])],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_comes_back_if_its_constructor_fills_the_fields_that_it_does_not_take(
+    message: Any,
+) -> None:
+    serializer = serializer_for(type(message))
+    payload = serializer.serialize(message)
+    assert serializer.serialize(serializer.deserialize(payload)) == payload
+
+
+def changed(message: Any, **fields: object) -> Any:
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        (changed(Job("a"), status=SECRET), "Job.status"),
+        (changed(Job("a"), runs=[1]), "Job.runs"),
+        (changed(Job("a"), result=1), "Job.result"),
+        (changed(AttrsJob("a"), status=SECRET), "AttrsJob.status"),
+        (changed(Picky(1), x=2), "Picky.double"),
+        (Odd(), "Odd.it"),
+        (holder_of(list[Job])([Job("a"), changed(Job("b"), runs=[1])]), "Holder.value[1].runs"),
+    ],
+    ids=label,
+)
+def test_a_value_that_the_constructor_would_not_give_back_is_an_encode_error_with_its_path(
+    message: Any, path: str
+) -> None:
+    said = rf"^{re.escape(path)}: would not come back.*init=False.*__post_init__"
+    with pytest.raises(MessageEncodeError, match=said) as caught:
+        serializer_for(type(message)).serialize(message)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_message_that_its_constructor_would_refuse_is_an_encode_error_if_it_was_asked() -> None:
+    with pytest.raises(MessageEncodeError, match=r"^Picky: .*refuses its fields \(ValueError\)"):
+        serializer_for(Picky).serialize(changed(Picky(1), x=10))
+
+
+def test_writing_leaves_the_constructor_alone_if_it_takes_all_fields() -> None:
+    made = list[object]()
+
+    @dataclass
+    class Counted:
+        x: int
+
+        def __post_init__(self) -> None:
+            made.append(self)
+
+    serializer_for(Counted).serialize(Counted(1))
+    assert len(made) == 1
+
+
 # The shape of the JSON
 
 
@@ -662,9 +775,6 @@ def test_a_decode_error_names_the_path_through_containers() -> None:
 def test_a_decode_error_names_the_path_into_a_pydantic_model() -> None:
     with pytest.raises(MessageDecodeError, match=r"^Holder\.value\.tags\[1\]: .*string_type"):
         read(Model, {"when": "2024-01-01T00:00:00Z", "tags": ["a", 1]})
-
-
-SECRET = "hunter2-8d1f"
 
 
 @attrs.define

@@ -32,7 +32,7 @@ from typing import (
 
 import attrs
 
-__all__ = ["FieldSpec", "InexpressibleHint", "fields_of", "has_fields", "name_of"]
+__all__ = ["FieldSpec", "InexpressibleHint", "derived_fields", "fields_of", "has_fields", "name_of"]
 
 
 class InexpressibleHint(Exception):
@@ -89,7 +89,7 @@ def name_of(hint: Any) -> str:
 def fields_of(cls: type, arguments: tuple[Any, ...]) -> list[FieldSpec]:
     """Return the fields that the constructor of ``cls[arguments]`` takes, in order.
 
-    Fields with ``init=False`` are absent: a class derives them from the others.
+    Fields with ``init=False`` are absent: a class derives them from the others (`derived_fields`).
 
     Raises:
         InexpressibleHint: a field has no annotation, or one that cannot be resolved here, or the
@@ -126,6 +126,17 @@ def _raw_fields(cls: type) -> list[tuple[str, str, bool, Any]]:
         (field.name, field.alias or field.name, field.default is attrs.NOTHING, field.type)
         for field in attrs.fields(cast("type[attrs.AttrsInstance]", cls))
         if field.init
+    ]
+
+
+def derived_fields(cls: type) -> list[str]:
+    """Return the fields with ``init=False`` that count when two instances are compared."""
+    if dataclasses.is_dataclass(cls):
+        return [each.name for each in dataclasses.fields(cls) if not each.init and each.compare]
+    return [
+        each.name
+        for each in attrs.fields(cast("type[attrs.AttrsInstance]", cls))
+        if not each.init and each.eq
     ]
 
 
