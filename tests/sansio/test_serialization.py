@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, make_dataclass
@@ -19,6 +20,7 @@ from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped,unu
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped,unused-ignore]
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue  # type: ignore[import-untyped,unused-ignore]
 from hypothesis import given, strategies as st
+from typing_extensions import TypedDict
 
 from trio_agents._sansio._errors import MessageDecodeError, MessageEncodeError
 from trio_agents._sansio._json_codec import codec_for
@@ -139,6 +141,39 @@ def test_a_pydantic_decode_error_names_class_and_field() -> None:
         serializer_for(Model).deserialize(b'{"when":"2024-01-01T00:00:00Z","tags":["a",1]}')
 
 
+class Sizes(TypedDict):
+    width: int
+
+
+class Around(pydantic.BaseModel):
+    point: Point | None = None
+    sizes: Sizes | None = None
+    either: str | list[Point] = ""
+    boxes: dict[str, Box[Point]] = {}
+    model: str | dict[str, list[Model]] = ""
+    number: int | str = 0
+
+
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"point": {"x": "no"}}, ".point.x"),
+        ({"point": {}}, ".point.x"),
+        ({"sizes": {"width": "no"}}, ".sizes.width"),
+        ({"either": [{"x": 1}, {"x": "no"}]}, ".either[1].x"),
+        ({"boxes": {"a": {"item": {"x": "no"}}}}, ".boxes[key].item.x"),
+        ({"model": {"k": [{"when": "no"}]}}, ".model[key][0].when"),
+        ({"number": None}, ".number"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_pydantic_decode_error_names_the_field_of_a_class_within_the_model(
+    tree: Any, path: str
+) -> None:
+    with pytest.raises(MessageDecodeError, match=rf"^Around{re.escape(path)}: pydantic says \w+$"):
+        serializer_for(Around).deserialize(json.dumps(tree).encode())
+
+
 SECRET = "hunter2-8d1f"
 
 
@@ -146,6 +181,7 @@ class RefusingModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
     x: str
     by_key: dict[str, int] = {}
+    parts: dict[str, Point | Sizes] = {}
 
     @pydantic.field_validator("x")
     @classmethod
@@ -155,7 +191,12 @@ class RefusingModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize(
     "payload",
-    [{"x": SECRET}, {"x": 1, "by_key": {SECRET: SECRET}}, {SECRET: SECRET}],
+    [
+        {"x": SECRET},
+        {"x": 1, "by_key": {SECRET: SECRET}},
+        {SECRET: SECRET},
+        {"x": "", "parts": {SECRET: {"x": SECRET, SECRET: SECRET}}},
+    ],
 )
 def test_a_decode_error_quotes_nothing_from_the_payload(payload: Any) -> None:
     with pytest.raises(MessageDecodeError) as caught:

@@ -15,12 +15,15 @@ its ``__get_pydantic_core_schema__``, makes this module import it.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import math
 import sys
-from typing import TYPE_CHECKING, Any, TypeGuard, cast, get_args
+import types
+from typing import TYPE_CHECKING, Any, TypeGuard, Union, cast, get_args, get_origin, get_type_hints
 
 from ._json import Fault, check_payload, is_a
+from ._json_fields import name_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, TypeAdapter
@@ -111,7 +114,7 @@ def _fault(error: Exception) -> Fault:
     if isinstance(error, Fault):
         return Fault(error.reason)
     if _is_validation_error(error):
-        return Fault(f"pydantic says {_first(error)['type']}")
+        return Fault(f"pydantic says {_innermost(error)['type']}")
     if isinstance(error, ImportError):  # about a library, and how to get it
         return Fault(str(error))
     return Fault(f"the model refuses it ({type(error).__name__})")
@@ -122,35 +125,74 @@ def _is_validation_error(error: Exception) -> bool:
     return isinstance(error, core.ValidationError)
 
 
-def _first(error: Exception) -> Any:
+def _innermost(error: Exception) -> Any:
+    # Of a union, each member has complained. The one that came furthest was meant, most likely.
     quiet = {"include_url": False, "include_context": False, "include_input": False}
-    return cast("Any", error).errors(**quiet)[0]
+    return max(cast("Any", error).errors(**quiet), key=lambda each: len(each["loc"]))
 
 
 def _location(cls: type[BaseModel], error: Exception) -> list[str]:
     if not _is_validation_error(error):
         return []
-    names = _field_names(cls, set())
+    words = _Words()
+    words.collect(cls)
     # Keys that the sender made up stay out: of those, only the place is shown.
     return [
-        f"[{part}]" if isinstance(part, int) else f".{part}" if part in names else "[key]"
-        for part in reversed(_first(error)["loc"])
+        f"[{part}]" if isinstance(part, int) else f".{part}" if part in words.names else "[key]"
+        for part in reversed(_innermost(error)["loc"])
+        if part in words.names or part not in words.members
     ]
 
 
-def _field_names(hint: Any, seen: set[Any]) -> set[str]:
-    names: set[str] = set()
-    if is_model(hint):
-        if hint in seen:
-            return names
-        seen.add(hint)
-        for name, field in hint.model_fields.items():
+class _Words:
+    """What pydantic may say in a location, as far as the classes themselves have said it."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()  # of fields
+        self.members: set[str] = set()  # of unions: a step that the JSON does not have
+        self._seen: dict[int, Any] = {}  # by id: a hint need not have a hash
+
+    def collect(self, hint: Any) -> None:
+        """Add the names in *hint*, and in all that it is made of."""
+        if hint is None or id(hint) in self._seen:
+            return
+        self._seen[id(hint)] = hint
+        if get_origin(hint) in (Union, types.UnionType):
+            self.members |= {name_of(member).replace(", ", ",") for member in get_args(hint)}
+        for name, field in _pydantic_fields(hint).items():
             aliases = (field.alias, field.validation_alias)
-            names |= {name, *(alias for alias in aliases if isinstance(alias, str))}
-            names |= _field_names(field.annotation, seen)
-    for argument in get_args(hint):
-        names |= _field_names(argument, seen)
-    return names
+            self.names |= {name, *(alias for alias in aliases if isinstance(alias, str))}
+            self.collect(field.annotation)
+        for name, inner in _plain_fields(hint).items():
+            self.names.add(name)
+            self.collect(inner)
+        for part in (get_origin(hint), getattr(hint, "__value__", None), *get_args(hint)):
+            self.collect(part)
+
+
+def _pydantic_fields(hint: Any) -> dict[str, Any]:
+    if is_model(hint):
+        return dict[str, Any](hint.model_fields)
+    return getattr(hint, "__pydantic_fields__", {}) if _is_dataclass(hint) else {}
+
+
+def _is_dataclass(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _plain_fields(hint: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass or a `TypedDict`, with their types where those are known."""
+    if _is_dataclass(hint):
+        found = {field.name: field.type for field in dataclasses.fields(hint)}
+    elif hasattr(hint, "__required_keys__"):
+        found = dict.fromkeys(hint.__annotations__)
+    else:
+        return {}
+    try:
+        hints = get_type_hints(hint)
+    except Exception:  # what pydantic has resolved need not be known to its module
+        return found
+    return {name: hints.get(name) for name in found}
 
 
 # Other classes that pydantic can handle
