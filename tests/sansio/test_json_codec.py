@@ -115,6 +115,40 @@ class Model(pydantic.BaseModel):
     tags: list[str] = []
 
 
+@pydantic.dataclasses.dataclass
+class Renamed:
+    size: int = pydantic.Field(alias="theSize")
+    name: str = pydantic.Field(default="n", validation_alias=pydantic.AliasChoices("the", "a"))
+    inner: Renamed | None = pydantic.Field(default=None, serialization_alias="written")
+    state: str = pydantic.Field(default="new", init=False)
+
+
+@pydantic.dataclasses.dataclass
+class Aliased:
+    size: int = pydantic.Field(alias="theSize")
+
+
+class SubAliased(Aliased):
+    """As a class that is no dataclass by itself, it has the constructor of its base."""
+
+
+@dataclass
+class PlainAliased(Aliased):
+    """As a plain dataclass, it has a constructor of its own, which takes the names."""
+
+
+@pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(alias_generator=str.upper))
+class Loud:
+    size: int
+
+
+@pydantic.dataclasses.dataclass(
+    config=pydantic.ConfigDict(validate_by_name=True, validate_by_alias=False)
+)
+class ByName:
+    size: int = pydantic.Field(alias="theSize")
+
+
 @dataclass
 class Tree:
     label: str
@@ -368,6 +402,11 @@ def test_any_takes_what_json_has(value: Any) -> None:
         (dict[str, str] | Any, {"a": 1}),
         (dict[str, str] | Any, {"Any": "a"}),
         (Chain, Chain(Chain())),
+        (Renamed, Renamed(theSize=1, the="x", inner=Renamed(theSize=2))),  # type: ignore[call-arg]
+        (SubAliased, SubAliased(theSize=1)),  # type: ignore[call-arg]
+        (PlainAliased, PlainAliased(1)),
+        (Loud, Loud(SIZE=1)),  # type: ignore[call-arg]
+        (ByName, ByName(size=1)),
     ],
     ids=label,
 )
@@ -626,6 +665,8 @@ def test_writing_leaves_the_constructor_alone_if_it_takes_all_fields() -> None:
         (Level, Level.HIGH, 2),
         (Mixed, Mixed.PAIR, "PAIR"),
         (Creature, Creature.DOG, "DOG"),
+        (ByName | None, ByName(size=1), {"size": 1}),
+        (Loud, Loud(SIZE=1), {"size": 1}),  # type: ignore[call-arg]
         (bytes, b"\xff", "/w=="),
         (timedelta, timedelta(days=-1, microseconds=1), "-86399.999999s"),
         (timedelta, timedelta(hours=1), "3600s"),
@@ -1026,6 +1067,27 @@ def test_an_attrs_field_without_an_annotation_is_an_error_that_names_it() -> Non
     cls = attrs.make_class("Bare", ["x"])
     with pytest.raises(MessageEncodeError, match=r"^Bare\.x: has no annotation"):
         serializer_for(cls).serialize(cls(1))
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [pydantic.AliasPath("sizes", 0), pydantic.AliasChoices("the-size"), "the-size", "class"],
+)
+def test_a_pydantic_dataclass_with_an_alias_that_is_no_name_is_an_error_that_says_so(
+    alias: Any,
+) -> None:
+    cls: Any = pydantic.dataclasses.dataclass(
+        make_dataclass("Sized", [("size", int, pydantic.Field(validation_alias=alias))])
+    )
+    with pytest.raises(
+        MessageEncodeError, match=r"^Sized\.size: .*alias.*: use .*a pydantic model"
+    ):
+        serializer_for(cls).serialize(cls(**{"sizes": [1], "the-size": 1, "class": 1}))
+
+
+def test_a_missing_field_of_a_pydantic_dataclass_is_an_error_that_names_it() -> None:
+    with pytest.raises(MessageDecodeError, match=r"^Renamed\.size: missing"):
+        serializer_for(Renamed).deserialize(b"{}")
 
 
 def test_a_constructor_that_needs_more_than_the_fields_is_an_error() -> None:

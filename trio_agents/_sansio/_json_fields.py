@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import inspect
+import keyword
 import sys
 import types
 from dataclasses import dataclass
@@ -97,8 +98,11 @@ def fields_of(cls: type, arguments: tuple[Any, ...]) -> list[FieldSpec]:
     """
     variables = _type_variables(cls, arguments)
     found: list[FieldSpec] = []
+    options = _pydantic_fields(cls)
     for name, alias, is_required, annotation in _raw_fields(cls):
         try:
+            if name in options:
+                alias, is_required = _pydantic_alias(cls, name), options[name].is_required()
             owner, raw = _declaration(cls, name, annotation)
             hint = _resolve(raw, owner, cls)
             found.append(FieldSpec(name, alias, substitute(hint, variables[owner]), is_required))
@@ -127,6 +131,28 @@ def _raw_fields(cls: type) -> list[tuple[str, str, bool, Any]]:
         for field in attrs.fields(cast("type[attrs.AttrsInstance]", cls))
         if field.init
     ]
+
+
+def _pydantic_fields(cls: type) -> dict[str, Any]:
+    """Return what pydantic knows about the fields, if the constructor of *cls* is pydantic's."""
+    maker = next((base for base in cls.__mro__ if "__init__" in vars(base)), cls)
+    found: dict[str, Any] = vars(maker).get("__pydantic_fields__", {})
+    return found
+
+
+def _pydantic_alias(cls: Any, name: str) -> str:
+    """Return what the constructor of a pydantic dataclass calls the field *name*."""
+    field = cls.__pydantic_fields__[name]
+    alias = field.validation_alias
+    if alias is None or cls.__pydantic_config__.get("validate_by_alias") is False:
+        return name
+    for choice in getattr(alias, "choices", [alias]):
+        if isinstance(choice, str) and choice.isidentifier() and not keyword.iskeyword(choice):
+            return choice
+    raise InexpressibleHint(
+        "the constructor takes it by an alias that is no name of a parameter: use an identifier, "
+        "or a pydantic model"
+    )
 
 
 def derived_fields(cls: type) -> list[str]:
