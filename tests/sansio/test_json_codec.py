@@ -1042,6 +1042,14 @@ BROKEN: list[tuple[Any, str]] = [
     (int | complex, "complex cannot be written as JSON"),
     (list[type[int]], "cannot be written as JSON"),
     (StringValue, "StringValue cannot be written as JSON"),
+    (pydantic.AwareDatetime, "AwareDatetime stands for another class: use datetime, or a"),
+    (pydantic.FutureDate, "FutureDate stands for another class: use date, or a pydantic model"),
+    (pydantic.Json, "Json stands for .*: use Any"),
+    (pydantic.ImportString, "ImportString stands for .*: use str"),
+    (pydantic.IPvAnyAddress, "IPvAnyAddress stands for .*: use str"),
+    (pydantic.EmailStr, "EmailStr stands for .*: use str"),
+    (type("OwnEmail", (pydantic.EmailStr,), {}), "OwnEmail stands for .*: use str"),
+    (list[pydantic.PastDate | None], "PastDate stands for .*: use date"),
     ("Missing", "the annotation cannot be resolved .*Missing"),
     (Circle | make_dataclass("Circle", []), "have the same name"),
 ]
@@ -1055,6 +1063,20 @@ def test_a_field_that_has_no_json_is_an_error_that_names_it(hint: Any, said: str
         serializer.serialize(cls(1))
     with pytest.raises(MessageDecodeError, match=rf"^Holder\.value: .*{said}"):
         serializer.deserialize(b'{"value":1}')
+
+
+def test_a_library_that_a_type_of_pydantic_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "email_validator", None)
+    with pytest.raises(MessageEncodeError, match=r"^Holder\.value: .*pip install .*email"):
+        serializer_for(holder_of(pydantic.NameEmail)).serialize(None)
+
+
+def test_a_type_of_pydantic_with_instances_of_its_own_comes_back() -> None:
+    for cls, value in (
+        (pydantic.HttpUrl, pydantic.HttpUrl("http://a/")),
+        (pydantic.ByteSize, pydantic.ByteSize(3)),
+    ):
+        assert same(round_trip(cls, value), value)
 
 
 def test_the_innermost_class_with_such_a_field_is_named() -> None:

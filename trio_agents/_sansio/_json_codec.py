@@ -50,7 +50,7 @@ from ._json_hooks import (
     set_hook,
     union_hook,
 )
-from ._json_pydantic import has_schema, is_model, is_secret
+from ._json_pydantic import has_schema, is_model, is_secret, stands_for
 from ._json_scalars import SCALARS, Hook, enum_hook, literal_hook
 
 __all__ = ["Codec", "codec_for"]
@@ -225,6 +225,12 @@ def _leaf(hint: Any) -> Hook:
                 "of messages"
             )
         if has_schema(hint):
+            instead = stands_for(hint)
+            if instead is not None:
+                raise InexpressibleHint(
+                    f"{name_of(hint)} stands for another class: use {instead}, or a pydantic model "
+                    "with this field"
+                )
             try:
                 return adapted_hook(hint)
             except Fault as fault:

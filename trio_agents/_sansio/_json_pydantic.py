@@ -20,7 +20,17 @@ import importlib
 import math
 import sys
 import types
-from typing import TYPE_CHECKING, Any, TypeGuard, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    TypeGuard,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ._json import Fault, check_payload, is_a
 from ._json_fields import name_of
@@ -38,7 +48,23 @@ __all__ = [
     "json_types",
     "load_adapted",
     "load_model",
+    "stands_for",
 ]
+
+_STAND_INS: Final = {
+    "AwareDatetime": "datetime",
+    "NaiveDatetime": "datetime",
+    "PastDatetime": "datetime",
+    "FutureDatetime": "datetime",
+    "PastDate": "date",
+    "FutureDate": "date",
+    "Json": "Any",
+    "ImportString": "str",
+    "EmailStr": "str",
+    "IPvAnyAddress": "str",
+    "IPvAnyInterface": "str",
+    "IPvAnyNetwork": "str",
+}
 
 
 def is_model(cls: object) -> TypeGuard[type[BaseModel]]:
@@ -209,6 +235,18 @@ def is_secret(cls: type) -> bool:
     return types is not None and issubclass(cls, (types.Secret, types.SecretStr, types.SecretBytes))
 
 
+def stands_for(cls: type) -> str | None:
+    """Return what to write instead of *cls*, if it is one of pydantic's that have no instances.
+
+    They say how something else is checked, which only a model does; reading an ``ImportString``
+    would even import what the sender names.
+    """
+    for base in cls.__mro__:
+        if base.__module__ in ("pydantic.types", "pydantic.networks"):
+            return _STAND_INS.get(base.__name__)
+    return None
+
+
 def adapter_of(cls: type) -> TypeAdapter[Any]:
     """Return what writes and reads instances of *cls*.
 
@@ -218,6 +256,8 @@ def adapter_of(cls: type) -> TypeAdapter[Any]:
     try:
         adapter: TypeAdapter[Any] = importlib.import_module("pydantic").TypeAdapter(cls)
         return adapter
+    except ImportError as error:  # about a library, and how to get it
+        problem = str(error)
     except Exception as error:  # code of the application, for one
         problem = f"pydantic makes no schema of it ({type(error).__name__})"
     raise Fault(problem)
