@@ -13,6 +13,7 @@ import types
 import typing
 import uuid
 import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -25,6 +26,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    NamedTuple,
     NewType,
     Optional,
     ParamSpec,
@@ -36,6 +38,7 @@ from typing import (
 import attrs
 import pydantic
 import pytest
+import typing_extensions
 from google.protobuf.wrappers_pb2 import StringValue  # type: ignore[import-untyped,unused-ignore]
 from hypothesis import given, strategies as st
 from typing_extensions import TypeAliasType
@@ -931,6 +934,23 @@ class BiggerCircle(Circle):
     colour: str = "red"
 
 
+class State(enum.StrEnum):
+    NEW = "new"
+
+
+class Spot(NamedTuple):
+    x: int
+    y: int
+
+
+class SomeList(list[int]):
+    pass
+
+
+class SomeSet(set[int]):
+    pass
+
+
 class NoOffset(tzinfo):
     def utcoffset(self, dt: datetime | None) -> None:
         return None
@@ -987,6 +1007,21 @@ class NoOffset(tzinfo):
         (Literal[1], True, r"expected Literal\[1\], found bool"),
         (Literal[1], [], r"expected Literal\[1\], found list"),
         (PurePath, PureWindowsPath("a"), "does not come back"),
+        (PurePath, Path("a"), "a PosixPath does not come back"),
+        (Any, State.NEW, "expected a plain str, found State: convert it"),
+        (Any, {"a": [Level.LOW]}, r"\[entry 0\]\[0\]: expected a plain int, found Level"),
+        (Any, {State.NEW: 1}, "the key is of type State, must be str"),
+        (Any, OrderedDict(a=1), "expected a plain dict, found OrderedDict"),
+        (Any, Spot(1, 2), "a tuple would come back as a list"),
+        (Any, SomeList([1]), "expected a plain list, found SomeList"),
+        (list[int], SomeList([1]), r"expected list\[int\], found SomeList"),
+        (dict[str, int], defaultdict(int), r"expected dict\[str, int\], found defaultdict"),
+        (dict[int, int], OrderedDict(), r"expected dict\[int, int\], found OrderedDict"),
+        (Mapping[str, int], OrderedDict(), r"expected dict\[str, int\], found OrderedDict"),
+        (tuple[int, int], Spot(1, 2), r"expected tuple\[int, int\], found Spot"),
+        (tuple[int, ...], Spot(1, 2), r"expected tuple\[int, \.\.\.\], found Spot"),
+        (set[int], SomeSet([1]), r"expected set\[int\], found SomeSet"),
+        (set[int] | None, SomeSet([1]), r"expected set\[int\], found SomeSet"),
         (None, 0, "expected None, found int"),
         (Model, Circle(1.0), "expected Model, found Circle"),
         (Model, Model.model_construct(when="x"), r"\.when: "),
@@ -1163,6 +1198,20 @@ def test_a_constrained_type_variable_takes_its_constraints() -> None:
     assert serializer_for(Chosen).deserialize(b'{"it":"x"}') == Chosen("x")
     with pytest.raises(MessageDecodeError, match=r"^Chosen\.it: expected int \| str"):
         serializer_for(Chosen).deserialize(b'{"it":null}')
+
+
+Backported: Any = typing_extensions.TypeVar("Backported", default=date)
+
+
+@dataclass
+class Defaulted(Generic[Backported]):
+    it: Backported
+
+
+def test_a_type_variable_takes_its_default() -> None:
+    message = Defaulted(date(2024, 1, 1))
+    serializer = serializer_for(Defaulted)
+    assert serializer.deserialize(serializer.serialize(message)) == message
 
 
 def test_a_constructor_may_take_any_keyword() -> None:

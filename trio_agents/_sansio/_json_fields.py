@@ -240,8 +240,9 @@ def substitute(hint: Any, variables: dict[Any, Any]) -> Any:
 
 
 def _default_of(variable: TypeVar) -> Any:
-    if sys.version_info >= (3, 13) and variable.has_default():
-        return variable.__default__
+    has_default = getattr(variable, "has_default", None)  # Python 3.13, or typing_extensions
+    if has_default is not None and has_default():
+        return cast("Any", variable).__default__
     if variable.__constraints__:
         return Union[variable.__constraints__]  # noqa: UP007 (a tuple of them)
     return variable.__bound__ or Any

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from ._json import Fault, check_value, is_a, json_kind
+from ._json import Fault, check_value, json_kind
 from ._json_scalars import ALL_KINDS, Hook, is_exactly, mismatch, unexpected
 
 __all__ = [
@@ -76,7 +76,7 @@ def array_hook(name: str, cls: type, item: Hook) -> Hook:
     """Return the hook for ``list[item]`` or ``tuple[item, ...]``."""
 
     def encode(value: Any) -> list[Any]:
-        if not isinstance(value, cls):
+        if not is_exactly(value, cls):
             raise unexpected(name, value)
         return _encode_items(item, value)
 
@@ -91,7 +91,7 @@ def record_hook(name: str, items: list[Hook]) -> Hook:
     """Return the hook for a tuple with a hook for each position."""
 
     def encode(value: Any) -> list[Any]:
-        if not is_a(value, tuple):
+        if not is_exactly(value, tuple):
             raise unexpected(name, value)
         return each(value, [item.encode for item in items])
 
@@ -136,7 +136,7 @@ def set_hook(name: str, cls: type, item: Hook) -> Hook:
     key = None if has_order else json.dumps
 
     def encode(value: Any) -> list[Any]:
-        if not isinstance(value, cls):
+        if not is_exactly(value, cls):
             raise unexpected(name, value)
         return sorted(_encode_items(item, value), key=key)
 
@@ -160,7 +160,7 @@ def object_hook(name: str, keys: Hook, values: Hook) -> Hook:
     """Return the hook for a dictionary whose keys are strings in JSON."""
 
     def encode(value: Any) -> dict[str, Any]:
-        if not is_a(value, dict):
+        if not is_exactly(value, dict):
             raise unexpected(name, value)
         return each(value, keys.encode, values.encode)
 
@@ -192,7 +192,7 @@ def pairs_hook(name: str, entry: Hook) -> Hook:
     """Return the hook for a dictionary with other keys: an array of pairs."""
 
     def encode(value: Any) -> list[Any]:
-        if not is_a(value, dict):
+        if not is_exactly(value, dict):
             raise unexpected(name, value)
         return _encode_items(entry, value.items())
 

@@ -63,7 +63,10 @@ class Hook:
 
 
 def is_exactly(value: object, cls: type) -> bool:
-    """Is *value* an instance of *cls* itself, as all are that come out of JSON?"""
+    """Is *value* an instance of *cls* itself, as all are that come out of JSON?
+
+    One of a subclass would lose what makes it one.
+    """
     return type(value) is cls
 
 
@@ -226,7 +229,8 @@ def _read_decimal(text: str) -> Decimal:
 def _path(cls: type[PurePath]) -> Hook:
     def write(value: PurePath) -> str:
         text = str(value)
-        if cls(text) != value:
+        back = cls(text)
+        if type(back) is not type(value) or back != value:  # Path("a") == PurePosixPath("a")
             raise Fault(
                 f"a {type(value).__name__} does not come back from a field of {cls.__name__}"
             )
