@@ -174,6 +174,33 @@ def test_a_pydantic_decode_error_names_the_field_of_a_class_within_the_model(
         serializer_for(Around).deserialize(json.dumps(tree).encode())
 
 
+def test_a_pydantic_decode_error_names_the_field_of_a_local_class() -> None:
+    @dataclass
+    class Local:
+        price: float
+        next: Local | None = None
+
+    @dataclass
+    class Bag:
+        item: Local
+
+    class Buying(pydantic.BaseModel):
+        bag: Bag
+
+    with pytest.raises(MessageDecodeError, match=r"^Buying\.bag\.item: pydantic says"):
+        serializer_for(Buying).deserialize(b'{"bag":{"item":1}}')
+
+
+def test_a_pydantic_decode_error_uses_the_alias_within_a_pydantic_dataclass() -> None:
+    @pydantic.dataclasses.dataclass
+    class Renamed:
+        size: int = pydantic.Field(alias="theSize")
+
+    cls: Any = pydantic.create_model("Wrapping", it=(Renamed, ...))
+    with pytest.raises(MessageDecodeError, match=r"^Wrapping\.it\.theSize: pydantic says"):
+        serializer_for(cls).deserialize(b'{"it":{"theSize":"x"}}')
+
+
 SECRET = "hunter2-8d1f"
 
 

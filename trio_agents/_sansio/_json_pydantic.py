@@ -211,7 +211,7 @@ def _plain_fields(hint: Any) -> dict[str, Any]:
     if _is_dataclass(hint):
         found = {field.name: field.type for field in dataclasses.fields(hint)}
     elif hasattr(hint, "__required_keys__"):
-        found = dict.fromkeys(hint.__annotations__)
+        found = dict.fromkeys(hint.__required_keys__ | hint.__optional_keys__)
     else:
         return {}
     try:
