@@ -256,7 +256,7 @@ def check_value(
 
 def _check_subclass(value: object) -> None:
     for base in (str, int, float, list, dict):
-        if isinstance(value, base):
+        if is_a(value, base):
             raise Fault(
                 f"expected a plain {base.__name__}, found {type(value).__qualname__}: convert it, "
                 "or annotate the field"

@@ -15,7 +15,8 @@ by a name from outside.
 
 Writing is as strict as reading. A value that does not fit its annotation (an instance of a
 subclass too, whose further fields would be lost) fails at its owner, who can do something about
-it, with the path of the field.
+it, with the path of the field. Fields that the constructor does not take (``init=False``) are not
+written, so one with a value that the constructor would not put there fails as well.
 
 Which hook serves which type is decided here rather than by cattrs, whose own hooks convert what
 does not fit (``"7"`` to ``7``, any iterable to a list) and pass on what they do not know. cattrs
