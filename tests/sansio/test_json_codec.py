@@ -7,9 +7,13 @@ import gc
 import json
 import linecache
 import math
+import re
+import sys
+import types
 import typing
 import uuid
 import weakref
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set as AbstractSet
 from dataclasses import InitVar, dataclass, field, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -22,6 +26,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    NamedTuple,
     NewType,
     Optional,
     ParamSpec,
@@ -33,6 +38,7 @@ from typing import (
 import attrs
 import pydantic
 import pytest
+import typing_extensions
 from google.protobuf.wrappers_pb2 import StringValue  # type: ignore[import-untyped,unused-ignore]
 from hypothesis import given, strategies as st
 from typing_extensions import TypeAliasType
@@ -69,6 +75,27 @@ class Right(enum.Flag):
     WRITE = 2
 
 
+class Access(enum.Flag):
+    READ = 1
+    ALL = 7  # two of its bits have no name
+
+
+class Masked(enum.IntFlag, boundary=enum.KEEP):
+    LOW = 1
+    NOT_LOW = -2
+
+
+@dataclass
+class Build:
+    size: str
+    legs: int
+
+
+class Creature(Build, enum.Enum):
+    BEETLE = "small", 6
+    DOG = "medium", 4
+
+
 @dataclass(frozen=True)
 class Circle:
     r: float
@@ -89,6 +116,40 @@ class Named:
 class Model(pydantic.BaseModel):
     when: datetime
     tags: list[str] = []
+
+
+@pydantic.dataclasses.dataclass
+class Renamed:
+    size: int = pydantic.Field(alias="theSize")
+    name: str = pydantic.Field(default="n", validation_alias=pydantic.AliasChoices("the", "a"))
+    inner: Renamed | None = pydantic.Field(default=None, serialization_alias="written")
+    state: str = pydantic.Field(default="new", init=False)
+
+
+@pydantic.dataclasses.dataclass
+class Aliased:
+    size: int = pydantic.Field(alias="theSize")
+
+
+class SubAliased(Aliased):
+    """As a class that is no dataclass by itself, it has the constructor of its base."""
+
+
+@dataclass
+class PlainAliased(Aliased):
+    """As a plain dataclass, it has a constructor of its own, which takes the names."""
+
+
+@pydantic.dataclasses.dataclass(config=pydantic.ConfigDict(alias_generator=str.upper))
+class Loud:
+    size: int
+
+
+@pydantic.dataclasses.dataclass(
+    config=pydantic.ConfigDict(validate_by_name=True, validate_by_alias=False)
+)
+class ByName:
+    size: int = pydantic.Field(alias="theSize")
 
 
 @dataclass
@@ -154,6 +215,9 @@ def written(hint: Any, value: Any) -> Any:
 
 def read(hint: Any, tree: Any) -> Any:
     return serializer_for(holder_of(hint)).deserialize(json.dumps({"value": tree}).encode()).value
+
+
+SECRET = "hunter2-8d1f"
 
 
 def label(value: object) -> str | None:
@@ -312,6 +376,8 @@ def test_any_takes_what_json_has(value: Any) -> None:
         (object, {"a": [1]}),
         (Any | None, None),
         (Right, Right.READ | Right.WRITE),
+        (Access, Access.ALL),
+        (Creature, Creature.DOG),
         (Path, Path("/tmp/x")),
         (PurePath, PurePosixPath("a/b")),
         (PureWindowsPath, PureWindowsPath("C:\\x")),
@@ -331,7 +397,21 @@ def test_any_takes_what_json_has(value: Any) -> None:
         (list[Model | Circle | None], [Model(when=datetime(2024, 1, 1)), Circle(1.0), None]),
         (Box[Box[int]], Box(Box(1))),
         (Pair[int, list[Square]], Pair(1, [Square(1.0)])),
+        (Sequence[int] | list[str], [1]),
+        (Sequence[int] | list[str], ["a"]),
+        (float | str | Literal[1, None], 1),
+        (float | Literal[1], 2.0),
+        (Any | list[str], [1]),
+        (list[str] | Any, [1]),
+        (list[str] | Any, ["a"]),
+        (dict[str, str] | Any, {"a": 1}),
+        (dict[str, str] | Any, {"Any": "a"}),
         (Chain, Chain(Chain())),
+        (Renamed, Renamed(theSize=1, the="x", inner=Renamed(theSize=2))),  # type: ignore[call-arg]
+        (SubAliased, SubAliased(theSize=1)),  # type: ignore[call-arg]
+        (PlainAliased, PlainAliased(1)),
+        (Loud, Loud(SIZE=1)),  # type: ignore[call-arg]
+        (ByName, ByName(size=1)),
     ],
     ids=label,
 )
@@ -345,6 +425,7 @@ def test_minus_zero_keeps_its_sign() -> None:
 
 def test_an_enum_comes_back_as_the_same_object() -> None:
     assert round_trip(Mixed, Mixed.PAIR) is Mixed.PAIR
+    assert round_trip(Creature, Creature.DOG) is Creature.DOG
 
 
 def test_a_private_attrs_field_comes_back() -> None:
@@ -398,6 +479,47 @@ def test_a_class_may_have_a_default_that_hides_a_type() -> None:
     assert serializer.deserialize(serializer.serialize(message)) == message
 
 
+def module_of(monkeypatch: pytest.MonkeyPatch, code: str) -> types.ModuleType:
+    """Return a module of its own with *code*, whose annotations are strings."""
+    module = types.ModuleType("a_module_of_its_own")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n" + code,
+        vars(module),
+    )
+    return module
+
+
+def test_a_subclass_may_be_called_like_the_type_of_an_inherited_field(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = module_of(
+        monkeypatch,
+        """
+@dataclass
+class Item:
+    name: str
+
+@dataclass
+class Order:
+    item: Item
+""",
+    )
+    item: Any = make_dataclass("Item", [("extra", int)], bases=(module.Order,))
+    message = item(module.Item("a"), 1)
+    serializer = serializer_for(item)
+    assert serializer.deserialize(serializer.serialize(message)) == message
+
+
+def test_an_inherited_field_may_name_a_subclass_that_its_module_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = module_of(monkeypatch, "@dataclass\nclass Node:\n    next: Leaf | None")
+    leaf: Any = make_dataclass("Leaf", [], bases=(module.Node,))
+    serializer = serializer_for(leaf)
+    assert serializer.deserialize(serializer.serialize(leaf(leaf(None)))) == leaf(leaf(None))
+
+
 def test_fields_that_the_class_derives_are_left_out() -> None:
     @dataclass
     class Derived:
@@ -411,6 +533,115 @@ def test_fields_that_the_class_derives_are_left_out() -> None:
     serializer = serializer_for(Derived)
     assert serializer.serialize(Derived(3)) == b'{"x":3}'
     assert serializer.deserialize(b'{"x":3}').double == 6
+
+
+@dataclass
+class Job:
+    name: str
+    status: str = field(init=False, default="new")
+    runs: list[int] = field(init=False, default_factory=list[int])
+    result: int = field(init=False)
+    cache: object = field(init=False, default_factory=object, compare=False)
+
+
+@attrs.define
+class AttrsJob:
+    name: str
+    status: str = attrs.field(init=False, default="new")
+    cache: object = attrs.field(init=False, factory=object, eq=False)
+
+
+@dataclass
+class Picky:
+    x: int
+    double: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.x > 9:
+            raise ValueError(self.x)
+        self.double = 2 * self.x
+
+
+@dataclass
+class Spread:
+    values: list[float]
+    mean: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mean = sum(self.values) / len(self.values) if self.values else math.nan
+
+
+class Incomparable:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError(SECRET)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass
+class Odd:
+    it: Incomparable = field(init=False, default_factory=Incomparable)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [Job("a"), AttrsJob("a"), Spread([]), Spread([1, 2]), holder_of(list[Job])([Job("a")])],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_comes_back_if_its_constructor_fills_the_fields_that_it_does_not_take(
+    message: Any,
+) -> None:
+    serializer = serializer_for(type(message))
+    payload = serializer.serialize(message)
+    assert serializer.serialize(serializer.deserialize(payload)) == payload
+
+
+def changed(message: Any, **fields: object) -> Any:
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        (changed(Job("a"), status=SECRET), "Job.status"),
+        (changed(Job("a"), runs=[1]), "Job.runs"),
+        (changed(Job("a"), result=1), "Job.result"),
+        (changed(AttrsJob("a"), status=SECRET), "AttrsJob.status"),
+        (changed(Picky(1), x=2), "Picky.double"),
+        (Odd(), "Odd.it"),
+        (holder_of(list[Job])([Job("a"), changed(Job("b"), runs=[1])]), "Holder.value[1].runs"),
+    ],
+    ids=label,
+)
+def test_a_value_that_the_constructor_would_not_give_back_is_an_encode_error_with_its_path(
+    message: Any, path: str
+) -> None:
+    said = rf"^{re.escape(path)}: would not come back.*init=False.*__post_init__"
+    with pytest.raises(MessageEncodeError, match=said) as caught:
+        serializer_for(type(message)).serialize(message)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_message_that_its_constructor_would_refuse_is_an_encode_error_if_it_was_asked() -> None:
+    with pytest.raises(MessageEncodeError, match=r"^Picky: .*refuses its fields \(ValueError\)"):
+        serializer_for(Picky).serialize(changed(Picky(1), x=10))
+
+
+def test_writing_leaves_the_constructor_alone_if_it_takes_all_fields() -> None:
+    made = list[object]()
+
+    @dataclass
+    class Counted:
+        x: int
+
+        def __post_init__(self) -> None:
+            made.append(self)
+
+    serializer_for(Counted).serialize(Counted(1))
+    assert len(made) == 1
 
 
 # The shape of the JSON
@@ -438,6 +669,9 @@ def test_fields_that_the_class_derives_are_left_out() -> None:
         (Color, Color.RED, "red"),
         (Level, Level.HIGH, 2),
         (Mixed, Mixed.PAIR, "PAIR"),
+        (Creature, Creature.DOG, "DOG"),
+        (ByName | None, ByName(size=1), {"size": 1}),
+        (Loud, Loud(SIZE=1), {"size": 1}),  # type: ignore[call-arg]
         (bytes, b"\xff", "/w=="),
         (timedelta, timedelta(days=-1, microseconds=1), "-86399.999999s"),
         (timedelta, timedelta(hours=1), "3600s"),
@@ -589,9 +823,6 @@ def test_a_decode_error_names_the_path_into_a_pydantic_model() -> None:
         read(Model, {"when": "2024-01-01T00:00:00Z", "tags": ["a", 1]})
 
 
-SECRET = "hunter2-8d1f"
-
-
 @attrs.define
 class Refusing:
     x: str
@@ -705,6 +936,23 @@ class BiggerCircle(Circle):
     colour: str = "red"
 
 
+class State(enum.StrEnum):
+    NEW = "new"
+
+
+class Spot(NamedTuple):
+    x: int
+    y: int
+
+
+class SomeList(list[int]):
+    pass
+
+
+class SomeSet(set[int]):
+    pass
+
+
 class NoOffset(tzinfo):
     def utcoffset(self, dt: datetime | None) -> None:
         return None
@@ -751,14 +999,31 @@ class NoOffset(tzinfo):
         (Circle | Square, 1, r"expected Circle \| Square, found int"),
         (Circle | Square, Circle(cast("Any", "x")), r"\.r: expected float, found str"),
         (list[int] | list[str], [1, "a"], r"expected list\[int\] \| list\[str\], found list"),
+        (Circle | Any, Circle(cast("Any", "x")), r"\.r: expected float, found str"),
         (date, datetime(2024, 1, 1), "expected date, found datetime"),
         (datetime, datetime(2024, 1, 1, tzinfo=NoOffset()), "without a fixed offset"),
         (time, time(1, tzinfo=NoOffset()), "without a fixed offset"),
         (Decimal, Decimal("NaN"), "the Decimal is not finite"),
         (Color, "red", "expected Color, found str"),
+        (Masked, Masked(8), "expected Masked, found Masked"),
         (Literal[1], True, r"expected Literal\[1\], found bool"),
         (Literal[1], [], r"expected Literal\[1\], found list"),
         (PurePath, PureWindowsPath("a"), "does not come back"),
+        (PurePath, Path("a"), "a PosixPath does not come back"),
+        (Any, State.NEW, "expected a plain str, found State: convert it"),
+        (Any, {"a": [Level.LOW]}, r"\[entry 0\]\[0\]: expected a plain int, found Level"),
+        (Any, {State.NEW: 1}, "the key is of type State, must be str"),
+        (Any, OrderedDict(a=1), "expected a plain dict, found OrderedDict"),
+        (Any, Spot(1, 2), "a tuple would come back as a list"),
+        (Any, SomeList([1]), "expected a plain list, found SomeList"),
+        (list[int], SomeList([1]), r"expected list\[int\], found SomeList"),
+        (dict[str, int], defaultdict(int), r"expected dict\[str, int\], found defaultdict"),
+        (dict[int, int], OrderedDict(), r"expected dict\[int, int\], found OrderedDict"),
+        (Mapping[str, int], OrderedDict(), r"expected dict\[str, int\], found OrderedDict"),
+        (tuple[int, int], Spot(1, 2), r"expected tuple\[int, int\], found Spot"),
+        (tuple[int, ...], Spot(1, 2), r"expected tuple\[int, \.\.\.\], found Spot"),
+        (set[int], SomeSet([1]), r"expected set\[int\], found SomeSet"),
+        (set[int] | None, SomeSet([1]), r"expected set\[int\], found SomeSet"),
         (None, 0, "expected None, found int"),
         (Model, Circle(1.0), "expected Model, found Circle"),
         (Model, Model.model_construct(when="x"), r"\.when: "),
@@ -814,6 +1079,14 @@ BROKEN: list[tuple[Any, str]] = [
     (int | complex, "complex cannot be written as JSON"),
     (list[type[int]], "cannot be written as JSON"),
     (StringValue, "StringValue cannot be written as JSON"),
+    (pydantic.AwareDatetime, "AwareDatetime stands for another class: use datetime, or a"),
+    (pydantic.FutureDate, "FutureDate stands for another class: use date, or a pydantic model"),
+    (pydantic.Json, "Json stands for .*: use Any"),
+    (pydantic.ImportString, "ImportString stands for .*: use str"),
+    (pydantic.IPvAnyAddress, "IPvAnyAddress stands for .*: use str"),
+    (pydantic.EmailStr, "EmailStr stands for .*: use str"),
+    (type("OwnEmail", (pydantic.EmailStr,), {}), "OwnEmail stands for .*: use str"),
+    (list[pydantic.PastDate | None], "PastDate stands for .*: use date"),
     ("Missing", "the annotation cannot be resolved .*Missing"),
     (Circle | make_dataclass("Circle", []), "have the same name"),
 ]
@@ -829,6 +1102,20 @@ def test_a_field_that_has_no_json_is_an_error_that_names_it(hint: Any, said: str
         serializer.deserialize(b'{"value":1}')
 
 
+def test_a_library_that_a_type_of_pydantic_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "email_validator", None)
+    with pytest.raises(MessageEncodeError, match=r"^Holder\.value: .*pip install .*email"):
+        serializer_for(holder_of(pydantic.NameEmail)).serialize(None)
+
+
+def test_a_type_of_pydantic_with_instances_of_its_own_comes_back() -> None:
+    for cls, value in (
+        (pydantic.HttpUrl, pydantic.HttpUrl("http://a/")),
+        (pydantic.ByteSize, pydantic.ByteSize(3)),
+    ):
+        assert same(round_trip(cls, value), value)
+
+
 def test_the_innermost_class_with_such_a_field_is_named() -> None:
     inner = make_dataclass("Inner", [("bad", complex)])
     with pytest.raises(MessageEncodeError, match=r"^Inner\.bad: complex"):
@@ -839,6 +1126,27 @@ def test_an_attrs_field_without_an_annotation_is_an_error_that_names_it() -> Non
     cls = attrs.make_class("Bare", ["x"])
     with pytest.raises(MessageEncodeError, match=r"^Bare\.x: has no annotation"):
         serializer_for(cls).serialize(cls(1))
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [pydantic.AliasPath("sizes", 0), pydantic.AliasChoices("the-size"), "the-size", "class"],
+)
+def test_a_pydantic_dataclass_with_an_alias_that_is_no_name_is_an_error_that_says_so(
+    alias: Any,
+) -> None:
+    cls: Any = pydantic.dataclasses.dataclass(
+        make_dataclass("Sized", [("size", int, pydantic.Field(validation_alias=alias))])
+    )
+    with pytest.raises(
+        MessageEncodeError, match=r"^Sized\.size: .*alias.*: use .*a pydantic model"
+    ):
+        serializer_for(cls).serialize(cls(**{"sizes": [1], "the-size": 1, "class": 1}))
+
+
+def test_a_missing_field_of_a_pydantic_dataclass_is_an_error_that_names_it() -> None:
+    with pytest.raises(MessageDecodeError, match=r"^Renamed\.size: missing"):
+        serializer_for(Renamed).deserialize(b"{}")
 
 
 def test_a_constructor_that_needs_more_than_the_fields_is_an_error() -> None:
@@ -892,6 +1200,20 @@ def test_a_constrained_type_variable_takes_its_constraints() -> None:
     assert serializer_for(Chosen).deserialize(b'{"it":"x"}') == Chosen("x")
     with pytest.raises(MessageDecodeError, match=r"^Chosen\.it: expected int \| str"):
         serializer_for(Chosen).deserialize(b'{"it":null}')
+
+
+Backported: Any = typing_extensions.TypeVar("Backported", default=date)
+
+
+@dataclass
+class Defaulted(Generic[Backported]):
+    it: Backported
+
+
+def test_a_type_variable_takes_its_default() -> None:
+    message = Defaulted(date(2024, 1, 1))
+    serializer = serializer_for(Defaulted)
+    assert serializer.deserialize(serializer.serialize(message)) == message
 
 
 def test_a_constructor_may_take_any_keyword() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from google.protobuf.struct_pb2 import Struct  # type: ignore[import-untyped,unu
 from google.protobuf.timestamp_pb2 import Timestamp  # type: ignore[import-untyped,unused-ignore]
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue  # type: ignore[import-untyped,unused-ignore]
 from hypothesis import given, strategies as st
+from typing_extensions import TypedDict
 
 from trio_agents._sansio._errors import MessageDecodeError, MessageEncodeError
 from trio_agents._sansio._json_codec import codec_for
@@ -55,6 +57,10 @@ class Box(Generic[T]):
 class Model(pydantic.BaseModel):
     when: datetime
     tags: list[str] = []
+
+
+class Corner(Point, enum.Enum):
+    ORIGIN = 0, 0
 
 
 def serializer_for(cls: Any) -> MessageSerializer[Any]:
@@ -254,10 +260,71 @@ def test_a_pydantic_decode_error_names_class_and_field() -> None:
         serializer_for(Model).deserialize(b'{"when":"2024-01-01T00:00:00Z","tags":["a",1]}')
 
 
+class Sizes(TypedDict):
+    width: int
+
+
+class Framed(pydantic.BaseModel):
+    point: Point | None = None
+    sizes: Sizes | None = None
+    either: str | list[Point] = ""
+    boxes: dict[str, Box[Point]] = {}
+    model: str | dict[str, list[Model]] = ""
+    number: int | str = 0
+
+
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"point": {"x": "no"}}, ".point.x"),
+        ({"point": {}}, ".point.x"),
+        ({"sizes": {"width": "no"}}, ".sizes.width"),
+        ({"either": [{"x": 1}, {"x": "no"}]}, ".either[1].x"),
+        ({"boxes": {"a": {"item": {"x": "no"}}}}, ".boxes[key].item.x"),
+        ({"model": {"k": [{"when": "no"}]}}, ".model[key][0].when"),
+        ({"number": None}, ".number"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_pydantic_decode_error_names_the_field_of_a_class_within_the_model(
+    tree: Any, path: str
+) -> None:
+    with pytest.raises(MessageDecodeError, match=rf"^Framed{re.escape(path)}: pydantic says \w+$"):
+        serializer_for(Framed).deserialize(json.dumps(tree).encode())
+
+
+def test_a_pydantic_decode_error_names_the_field_of_a_local_class() -> None:
+    @dataclass
+    class Local:
+        price: float
+        next: Local | None = None
+
+    @dataclass
+    class Bag:
+        item: Local
+
+    class Buying(pydantic.BaseModel):
+        bag: Bag
+
+    with pytest.raises(MessageDecodeError, match=r"^Buying\.bag\.item: pydantic says"):
+        serializer_for(Buying).deserialize(b'{"bag":{"item":1}}')
+
+
+def test_a_pydantic_decode_error_uses_the_alias_within_a_pydantic_dataclass() -> None:
+    @pydantic.dataclasses.dataclass
+    class Renamed:
+        size: int = pydantic.Field(alias="theSize")
+
+    cls: Any = pydantic.create_model("Wrapping", it=(Renamed, ...))
+    with pytest.raises(MessageDecodeError, match=r"^Wrapping\.it\.theSize: pydantic says"):
+        serializer_for(cls).deserialize(b'{"it":{"theSize":"x"}}')
+
+
 class RefusingModel(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid")
     x: str
     by_key: dict[str, int] = {}
+    parts: dict[str, Point | Sizes] = {}
 
     @pydantic.field_validator("x")
     @classmethod
@@ -267,7 +334,12 @@ class RefusingModel(pydantic.BaseModel):
 
 @pytest.mark.parametrize(
     "payload",
-    [{"x": SECRET}, {"x": 1, "by_key": {SECRET: SECRET}}, {SECRET: SECRET}],
+    [
+        {"x": SECRET},
+        {"x": 1, "by_key": {SECRET: SECRET}},
+        {SECRET: SECRET},
+        {"x": "", "parts": {SECRET: {"x": SECRET, SECRET: SECRET}}},
+    ],
 )
 def test_a_decode_error_quotes_nothing_from_the_payload(payload: Any) -> None:
     with pytest.raises(MessageDecodeError) as caught:
@@ -381,7 +453,9 @@ def test_the_names_of_a_known_serializer(cls: Any, name: str, content: str) -> N
 
 
 # MSG-09
-@pytest.mark.parametrize("cls", [int, str, dict, object, type(None), Any, int | str, None, 5])
+@pytest.mark.parametrize(
+    "cls", [int, str, dict, object, type(None), Any, int | str, None, 5, Corner]
+)
 def test_other_types_have_no_known_serializer(cls: Any) -> None:
     assert try_get_known_serializers_for_type(cls) == []
 

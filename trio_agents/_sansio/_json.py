@@ -226,12 +226,14 @@ def check_value(
 
     Args:
         value: anything.
-        exact: refuse tuples too, which would come back as lists, and keep the keys of
-            dictionaries out of the path.
+        exact: refuse tuples too, which would come back as lists, and subclasses, which would come
+            back as their base, and keep the keys of dictionaries out of the path.
         depth: how many containers are around *value* already.
     """
     if value is None or isinstance(value, bool):
         return
+    if exact and type(value) not in _KINDS:
+        _check_subclass(value)
     if isinstance(value, str):
         check_text(value)
     elif isinstance(value, int):
@@ -252,13 +254,22 @@ def check_value(
         raise Fault(f"{type(value).__qualname__} is not JSON")
 
 
+def _check_subclass(value: object) -> None:
+    for base in (str, int, float, list, dict):
+        if is_a(value, base):
+            raise Fault(
+                f"expected a plain {base.__name__}, found {type(value).__qualname__}: convert it, "
+                "or annotate the field"
+            )
+
+
 def _check_container(value: Any, *, exact: bool, depth: int, above: tuple[object, ...]) -> None:
     part = ""
     try:
         if is_a(value, dict):
             for index, (key, item) in enumerate(value.items()):
                 part = f"[entry {index}]"
-                if not isinstance(key, str):
+                if not isinstance(key, str) or (exact and type(key) is not str):
                     raise Fault(f"the key is of type {type(key).__qualname__}, must be str")
                 check_text(key)
                 if not exact:
@@ -334,7 +345,7 @@ def write_json(tree: Any) -> bytes:
 
 def _check_field(name: str, part: object) -> None:
     try:
-        check_value(part, exact=True, depth=1)
+        check_value(part, exact=False, depth=1)
     except Fault as fault:
         fault.parts = [f".{name}"]  # what lies below may be anyone's key
         raise

@@ -15,7 +15,7 @@ import attrs
 from cattrs import BaseConverter, gen
 
 from ._json import Fault, json_kind, read_json, write_json
-from ._json_fields import FieldSpec, InexpressibleHint
+from ._json_fields import FieldSpec, InexpressibleHint, derived_fields
 from ._json_pydantic import (
     adapter_of,
     dump_adapted,
@@ -36,6 +36,7 @@ _OBJECT: Final = frozenset({"object"})
 # Handed to cattrs for its options only: every field brings its hook, so it keeps no class alive.
 _CONVERTER: Final[Any] = BaseConverter()
 _ATTRIBUTE: Final[Any] = attrs.Attribute
+_NOTHING: Final = object()
 _UNUSED: Final[dict[str, Any]] = {
     "validator": None,
     "repr": True,
@@ -66,6 +67,7 @@ def fill_class_hook(hook: Hook, fields: list[tuple[FieldSpec, Hook]]) -> None:
     required = frozenset(field.name for field, _ in fields if field.is_required)
     known = frozenset(names)
     put_together = _structure_function(cls, fields)
+    derived = derived_fields(cls)
 
     def encode(value: Any) -> dict[str, Any]:
         if type(value) is not cls:
@@ -75,15 +77,32 @@ def fill_class_hook(hook: Hook, fields: list[tuple[FieldSpec, Hook]]) -> None:
         try:
             for field, part in parts:
                 tree[field] = part.encode(getattr(value, field))
-            return tree
         except Fault as fault:
             fault.parts.append(f".{field}")
             raise
         except RecursionError:
             # Without stack for these lines either, the next level up has some.
             endless = Fault("nested too deep, or contains itself")
+        else:
+            if derived:
+                check_derived(value, tree)
+            return tree
         endless.parts.append(f".{field}")
         raise endless
+
+    def check_derived(value: Any, tree: dict[str, Any]) -> None:
+        # From the bytes, since that is how it comes back: the constructor may change what it is
+        # given, and a tree has things in it that only become JSON when they are written.
+        fresh = decode(read_json(write_json(tree)))
+        for field in derived:
+            if not _is_same(getattr(value, field, _NOTHING), getattr(fresh, field, _NOTHING)):
+                fault = Fault(
+                    "would not come back, since the constructor does not take it (init=False) and "
+                    "gives it another value: let the constructor take it, or compute it from the "
+                    "other fields in __post_init__"
+                )
+                fault.parts.append(f".{field}")
+                raise fault
 
     def decode(tree: Any) -> Any:
         if not is_exactly(tree, dict):
@@ -105,6 +124,13 @@ def fill_class_hook(hook: Hook, fields: list[tuple[FieldSpec, Hook]]) -> None:
 
     hook.encode = encode
     hook.decode = decode
+
+
+def _is_same(value: object, other: object) -> bool:
+    try:
+        return bool(value == other) or (value != value and other != other)  # or NaN
+    except Exception:  # code of the application
+        return False
 
 
 def _structure_function(

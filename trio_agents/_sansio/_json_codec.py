@@ -15,7 +15,8 @@ by a name from outside.
 
 Writing is as strict as reading. A value that does not fit its annotation (an instance of a
 subclass too, whose further fields would be lost) fails at its owner, who can do something about
-it, with the path of the field.
+it, with the path of the field. Fields that the constructor does not take (``init=False``) are not
+written, so one with a value that the constructor would not put there fails as well.
 
 Which hook serves which type is decided here rather than by cattrs, whose own hooks convert what
 does not fit (``"7"`` to ``7``, any iterable to a list) and pass on what they do not know. cattrs
@@ -50,7 +51,7 @@ from ._json_hooks import (
     set_hook,
     union_hook,
 )
-from ._json_pydantic import has_schema, is_model, is_secret
+from ._json_pydantic import has_schema, is_model, is_secret, stands_for
 from ._json_scalars import SCALARS, Hook, enum_hook, literal_hook
 
 __all__ = ["Codec", "codec_for"]
@@ -225,6 +226,12 @@ def _leaf(hint: Any) -> Hook:
                 "of messages"
             )
         if has_schema(hint):
+            instead = stands_for(hint)
+            if instead is not None:
+                raise InexpressibleHint(
+                    f"{name_of(hint)} stands for another class: use {instead}, or a pydantic model "
+                    "with this field"
+                )
             try:
                 return adapted_hook(hint)
             except Fault as fault:

@@ -13,7 +13,9 @@ the same function can be used here if the annotation is the class itself, rather
 from __future__ import annotations
 
 import dataclasses
+import enum
 import inspect
+import keyword
 import sys
 import types
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ from typing import (
 
 import attrs
 
-__all__ = ["FieldSpec", "InexpressibleHint", "fields_of", "has_fields", "name_of"]
+__all__ = ["FieldSpec", "InexpressibleHint", "derived_fields", "fields_of", "has_fields", "name_of"]
 
 
 class InexpressibleHint(Exception):
@@ -61,8 +63,14 @@ class FieldSpec:
 
 
 def has_fields(cls: Any) -> bool:
-    """Is *cls* a dataclass or an attrs class?"""
-    return inspect.isclass(cls) and (dataclasses.is_dataclass(cls) or attrs.has(cast("Any", cls)))
+    """Is *cls* a dataclass or an attrs class?
+
+    An enumeration is neither: if it has the fields of another class, its members are all the same
+    its only instances.
+    """
+    if not inspect.isclass(cls) or issubclass(cls, enum.Enum):
+        return False
+    return dataclasses.is_dataclass(cls) or attrs.has(cast("Any", cls))
 
 
 def name_of(hint: Any) -> str:
@@ -82,7 +90,7 @@ def name_of(hint: Any) -> str:
 def fields_of(cls: type, arguments: tuple[Any, ...]) -> list[FieldSpec]:
     """Return the fields that the constructor of ``cls[arguments]`` takes, in order.
 
-    Fields with ``init=False`` are absent: a class derives them from the others.
+    Fields with ``init=False`` are absent: a class derives them from the others (`derived_fields`).
 
     Raises:
         InexpressibleHint: a field has no annotation, or one that cannot be resolved here, or the
@@ -90,8 +98,11 @@ def fields_of(cls: type, arguments: tuple[Any, ...]) -> list[FieldSpec]:
     """
     variables = _type_variables(cls, arguments)
     found: list[FieldSpec] = []
+    options = _pydantic_fields(cls)
     for name, alias, is_required, annotation in _raw_fields(cls):
         try:
+            if name in options:
+                alias, is_required = _pydantic_alias(cls, name), options[name].is_required()
             owner, raw = _declaration(cls, name, annotation)
             hint = _resolve(raw, owner, cls)
             found.append(FieldSpec(name, alias, substitute(hint, variables[owner]), is_required))
@@ -122,6 +133,39 @@ def _raw_fields(cls: type) -> list[tuple[str, str, bool, Any]]:
     ]
 
 
+def _pydantic_fields(cls: type) -> dict[str, Any]:
+    """Return what pydantic knows about the fields, if the constructor of *cls* is pydantic's."""
+    maker = next((base for base in cls.__mro__ if "__init__" in vars(base)), cls)
+    found: dict[str, Any] = vars(maker).get("__pydantic_fields__", {})
+    return found
+
+
+def _pydantic_alias(cls: Any, name: str) -> str:
+    """Return what the constructor of a pydantic dataclass calls the field *name*."""
+    field = cls.__pydantic_fields__[name]
+    alias = field.validation_alias
+    if alias is None or cls.__pydantic_config__.get("validate_by_alias") is False:
+        return name
+    for choice in getattr(alias, "choices", [alias]):
+        if isinstance(choice, str) and choice.isidentifier() and not keyword.iskeyword(choice):
+            return choice
+    raise InexpressibleHint(
+        "the constructor takes it by an alias that is no name of a parameter: use an identifier, "
+        "or a pydantic model"
+    )
+
+
+def derived_fields(cls: type) -> list[str]:
+    """Return the fields with ``init=False`` that count when two instances are compared."""
+    if dataclasses.is_dataclass(cls):
+        return [each.name for each in dataclasses.fields(cls) if not each.init and each.compare]
+    return [
+        each.name
+        for each in attrs.fields(cast("type[attrs.AttrsInstance]", cls))
+        if not each.init and each.eq
+    ]
+
+
 def _declaration(cls: type, name: str, annotation: Any) -> tuple[type, Any]:
     """Return the class that declares the field *name* of *cls*, and its annotation there."""
     for base in cls.__mro__:
@@ -147,12 +191,16 @@ def _resolve(annotation: Any, owner: type, cls: type) -> Any:
         **{name: value for name, value in vars(owner).items() if isinstance(value, type)},
         **{parameter.__name__: parameter for parameter in getattr(owner, "__type_params__", ())},
         owner.__name__: owner,
-        cls.__name__: cls,
     }
     holder = type("Holder", (), {"__annotations__": {"it": annotation}})
     holder.__module__ = owner.__module__
     try:
-        return get_type_hints(holder, localns=scope)["it"]
+        try:
+            return get_type_hints(holder, localns=scope)["it"]
+        except NameError:
+            # A base may name a subclass that its module cannot import. But only then: the subclass
+            # may also be called like something that the base does mean.
+            return get_type_hints(holder, localns={**scope, cls.__name__: cls})["it"]
     except Exception as error:  # NameError as a rule, but an annotation can be any expression
         raise InexpressibleHint(
             f"the annotation cannot be resolved ({error}): names in it must be importable from "
@@ -192,8 +240,9 @@ def substitute(hint: Any, variables: dict[Any, Any]) -> Any:
 
 
 def _default_of(variable: TypeVar) -> Any:
-    if sys.version_info >= (3, 13) and variable.has_default():
-        return variable.__default__
+    has_default = getattr(variable, "has_default", None)  # Python 3.13, or typing_extensions
+    if has_default is not None and has_default():
+        return cast("Any", variable).__default__
     if variable.__constraints__:
         return Union[variable.__constraints__]  # noqa: UP007 (a tuple of them)
     return variable.__bound__ or Any

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from ._json import Fault, check_value, is_a, json_kind
+from ._json import Fault, check_value, json_kind
 from ._json_scalars import ALL_KINDS, Hook, is_exactly, mismatch, unexpected
 
 __all__ = [
@@ -76,7 +76,7 @@ def array_hook(name: str, cls: type, item: Hook) -> Hook:
     """Return the hook for ``list[item]`` or ``tuple[item, ...]``."""
 
     def encode(value: Any) -> list[Any]:
-        if not isinstance(value, cls):
+        if not is_exactly(value, cls):
             raise unexpected(name, value)
         return _encode_items(item, value)
 
@@ -91,7 +91,7 @@ def record_hook(name: str, items: list[Hook]) -> Hook:
     """Return the hook for a tuple with a hook for each position."""
 
     def encode(value: Any) -> list[Any]:
-        if not is_a(value, tuple):
+        if not is_exactly(value, tuple):
             raise unexpected(name, value)
         return each(value, [item.encode for item in items])
 
@@ -136,7 +136,7 @@ def set_hook(name: str, cls: type, item: Hook) -> Hook:
     key = None if has_order else json.dumps
 
     def encode(value: Any) -> list[Any]:
-        if not isinstance(value, cls):
+        if not is_exactly(value, cls):
             raise unexpected(name, value)
         return sorted(_encode_items(item, value), key=key)
 
@@ -160,7 +160,7 @@ def object_hook(name: str, keys: Hook, values: Hook) -> Hook:
     """Return the hook for a dictionary whose keys are strings in JSON."""
 
     def encode(value: Any) -> dict[str, Any]:
-        if not is_a(value, dict):
+        if not is_exactly(value, dict):
             raise unexpected(name, value)
         return each(value, keys.encode, values.encode)
 
@@ -192,7 +192,7 @@ def pairs_hook(name: str, entry: Hook) -> Hook:
     """Return the hook for a dictionary with other keys: an array of pairs."""
 
     def encode(value: Any) -> list[Any]:
-        if not is_a(value, dict):
+        if not is_exactly(value, dict):
             raise unexpected(name, value)
         return _encode_items(entry, value.items())
 
@@ -222,23 +222,24 @@ def union_hook(name: str, hooks: list[Hook], tagged: set[str]) -> Hook:
     if "number" in by_kind:
         by_kind.setdefault("integer", by_kind["number"])  # other writers may write 1.0 as 1
 
-    def candidates(value: object) -> list[Hook]:
-        exact = [hook for hook in hooks if hook.runtime_type is type(value)]
-        return exact or [hook for hook in hooks if _may_be(value, hook)]
+    # They take values of several classes, and only their hooks know which.
+    vague = [hook for hook in hooks if hook.runtime_type is object]
 
     def encode(value: Any) -> Any:
-        possible = candidates(value)
-        last = unexpected(name, value)
+        exact = [hook for hook in hooks if hook.runtime_type is type(value)]
+        possible = [*exact, *vague]
+        if not exact:  # last, since 1 is to stay 1 where there is a Literal[1] beside a float
+            possible += [hook for hook in hooks if hook not in vague and _may_be(value, hook)]
+        telling: Fault | None = None
         for hook in possible:
             try:
                 tree = hook.encode(value)
             except Fault as fault:
-                if len(possible) == 1:
-                    raise
-                last = fault
+                if len(possible) == 1 or exact == [hook]:
+                    telling = fault
                 continue
             return {hook.name: tree} if hook.name in by_tag else tree
-        raise last if len(possible) == 1 else unexpected(name, value)
+        raise telling or unexpected(name, value)
 
     def decode(tree: Any) -> Any:
         if is_exactly(tree, dict) and by_tag:

@@ -21,10 +21,22 @@ import dataclasses
 import importlib
 import math
 import sys
+import types
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, TypeGuard, cast, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    TypeGuard,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from ._json import Fault, check_payload, is_a
+from ._json_fields import name_of
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, TypeAdapter
@@ -39,7 +51,23 @@ __all__ = [
     "json_types",
     "load_adapted",
     "load_model",
+    "stands_for",
 ]
+
+_STAND_INS: Final = {
+    "AwareDatetime": "datetime",
+    "NaiveDatetime": "datetime",
+    "PastDatetime": "datetime",
+    "FutureDatetime": "datetime",
+    "PastDate": "date",
+    "FutureDate": "date",
+    "Json": "Any",
+    "ImportString": "str",
+    "EmailStr": "str",
+    "IPvAnyAddress": "str",
+    "IPvAnyInterface": "str",
+    "IPvAnyNetwork": "str",
+}
 
 
 _SEQUENCES: Final = (list, tuple, deque)
@@ -202,7 +230,7 @@ def _fault(error: Exception) -> Fault:
     if isinstance(error, Fault):
         return Fault(error.reason)
     if _is_validation_error(error):
-        return Fault(f"pydantic says {_first(error)['type']}")
+        return Fault(f"pydantic says {_innermost(error)['type']}")
     if isinstance(error, ImportError):  # about a library, and how to get it
         return Fault(str(error))
     return Fault(f"the model refuses it ({type(error).__name__})")
@@ -213,35 +241,74 @@ def _is_validation_error(error: Exception) -> bool:
     return isinstance(error, core.ValidationError)
 
 
-def _first(error: Exception) -> Any:
+def _innermost(error: Exception) -> Any:
+    # Of a union, each member has complained. The one that came furthest was meant, most likely.
     quiet = {"include_url": False, "include_context": False, "include_input": False}
-    return cast("Any", error).errors(**quiet)[0]
+    return max(cast("Any", error).errors(**quiet), key=lambda each: len(each["loc"]))
 
 
 def _location(cls: type[BaseModel], error: Exception) -> list[str]:
     if not _is_validation_error(error):
         return []
-    names = _field_names(cls, set())
+    words = _Words()
+    words.collect(cls)
     # Keys that the sender made up stay out: of those, only the place is shown.
     return [
-        f"[{part}]" if isinstance(part, int) else f".{part}" if part in names else "[key]"
-        for part in reversed(_first(error)["loc"])
+        f"[{part}]" if isinstance(part, int) else f".{part}" if part in words.names else "[key]"
+        for part in reversed(_innermost(error)["loc"])
+        if part in words.names or part not in words.members
     ]
 
 
-def _field_names(hint: Any, seen: set[Any]) -> set[str]:
-    names: set[str] = set()
-    if is_model(hint):
-        if hint in seen:
-            return names
-        seen.add(hint)
-        for name, field in hint.model_fields.items():
+class _Words:
+    """What pydantic may say in a location, as far as the classes themselves have said it."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()  # of fields
+        self.members: set[str] = set()  # of unions: a step that the JSON does not have
+        self._seen: dict[int, Any] = {}  # by id: a hint need not have a hash
+
+    def collect(self, hint: Any) -> None:
+        """Add the names in *hint*, and in all that it is made of."""
+        if hint is None or id(hint) in self._seen:
+            return
+        self._seen[id(hint)] = hint
+        if get_origin(hint) in (Union, types.UnionType):
+            self.members |= {name_of(member).replace(", ", ",") for member in get_args(hint)}
+        for name, field in _pydantic_fields(hint).items():
             aliases = (field.alias, field.validation_alias)
-            names |= {name, *(alias for alias in aliases if isinstance(alias, str))}
-            names |= _field_names(field.annotation, seen)
-    for argument in get_args(hint):
-        names |= _field_names(argument, seen)
-    return names
+            self.names |= {name, *(alias for alias in aliases if isinstance(alias, str))}
+            self.collect(field.annotation)
+        for name, inner in _plain_fields(hint).items():
+            self.names.add(name)
+            self.collect(inner)
+        for part in (get_origin(hint), getattr(hint, "__value__", None), *get_args(hint)):
+            self.collect(part)
+
+
+def _pydantic_fields(hint: Any) -> dict[str, Any]:
+    if is_model(hint):
+        return dict[str, Any](hint.model_fields)
+    return getattr(hint, "__pydantic_fields__", {}) if _is_dataclass(hint) else {}
+
+
+def _is_dataclass(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _plain_fields(hint: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass or a `TypedDict`, with their types where those are known."""
+    if _is_dataclass(hint):
+        found = {field.name: field.type for field in dataclasses.fields(hint)}
+    elif hasattr(hint, "__required_keys__"):
+        found = dict.fromkeys(hint.__required_keys__ | hint.__optional_keys__)
+    else:
+        return {}
+    try:
+        hints = get_type_hints(hint)
+    except Exception:  # what pydantic has resolved need not be known to its module
+        return found
+    return {name: hints.get(name) for name in found}
 
 
 # Other classes that pydantic can handle
@@ -258,6 +325,18 @@ def is_secret(cls: type) -> bool:
     return types is not None and issubclass(cls, (types.Secret, types.SecretStr, types.SecretBytes))
 
 
+def stands_for(cls: type) -> str | None:
+    """Return what to write instead of *cls*, if it is one of pydantic's that have no instances.
+
+    They say how something else is checked, which only a model does; reading an ``ImportString``
+    would even import what the sender names.
+    """
+    for base in cls.__mro__:
+        if base.__module__ in ("pydantic.types", "pydantic.networks"):
+            return _STAND_INS.get(base.__name__)
+    return None
+
+
 def adapter_of(cls: type) -> TypeAdapter[Any]:
     """Return what writes and reads instances of *cls*.
 
@@ -267,6 +346,8 @@ def adapter_of(cls: type) -> TypeAdapter[Any]:
     try:
         adapter: TypeAdapter[Any] = importlib.import_module("pydantic").TypeAdapter(cls)
         return adapter
+    except ImportError as error:  # about a library, and how to get it
+        problem = str(error)
     except Exception as error:  # code of the application, for one
         problem = f"pydantic makes no schema of it ({type(error).__name__})"
     raise Fault(problem)

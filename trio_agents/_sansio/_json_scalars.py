@@ -63,7 +63,10 @@ class Hook:
 
 
 def is_exactly(value: object, cls: type) -> bool:
-    """Is *value* an instance of *cls* itself, as all are that come out of JSON?"""
+    """Is *value* an instance of *cls* itself, as all are that come out of JSON?
+
+    One of a subclass would lose what makes it one.
+    """
     return type(value) is cls
 
 
@@ -226,7 +229,8 @@ def _read_decimal(text: str) -> Decimal:
 def _path(cls: type[PurePath]) -> Hook:
     def write(value: PurePath) -> str:
         text = str(value)
-        if cls(text) != value:
+        back = cls(text)
+        if type(back) is not type(value) or back != value:  # Path("a") == PurePosixPath("a")
             raise Fault(
                 f"a {type(value).__name__} does not come back from a field of {cls.__name__}"
             )
@@ -269,11 +273,12 @@ def enum_hook(cls: type[enum.Enum]) -> Hook:
         key = member.value if by_value else name
         table[_key(key)] = member
 
-    # Some flags take any number, and keep what they have made of it for good.
+    # Some flags take any number, and keep what they have made of it for good. Members with several
+    # bits count too: a bit need not have a name of its own. A negative one would have all bits.
     bits = 0
     if issubclass(cls, enum.Flag):
-        for member in cls:
-            bits |= member.value
+        for member in cls.__members__.values():
+            bits |= max(member.value, 0)
 
     def encode(value: Any) -> Any:
         if not isinstance(value, cls) or (isinstance(value, enum.Flag) and value.value & ~bits):
