@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..._components._image import Image
 from ..._components._tool_schema import ToolSchema
@@ -19,6 +20,11 @@ from ...models._messages import (
 from ._calls import arguments_of
 
 __all__ = ["called_tools", "system_text", "to_messages", "to_tool_choice", "to_tools"]
+
+# Names of tools: the API refuses any other.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+# The API refuses an error that says nothing.
+_FAILED: Final = "The tool has failed, and does not say why."
 
 Message = dict[str, Any]
 Block = dict[str, Any]
@@ -106,7 +112,9 @@ def _results(message: FunctionExecutionResultMessage) -> list[Block]:
         {
             "type": "tool_result",
             "tool_use_id": result.call_id,
-            "content": result.content,
+            "content": _FAILED
+            if result.is_error and not result.content.strip()
+            else result.content,
             **({"is_error": True} if result.is_error else {}),
         }
         for result in message.content
@@ -114,9 +122,18 @@ def _results(message: FunctionExecutionResultMessage) -> list[Block]:
 
 
 def to_tools(tools: Sequence[ToolSchema]) -> list[dict[str, Any]]:
-    """Return *tools* as the API takes them."""
+    """Return *tools* as the API takes them.
+
+    Raises:
+        ValueError: a tool's name cannot be one.
+    """
     found: list[dict[str, Any]] = []
     for tool in tools:
+        if not _NAME.fullmatch(tool["name"]):
+            raise ValueError(
+                f"a tool's name has up to 128 letters, digits, '_' and '-', not {tool['name']!r}: "
+                f"call the tool otherwise"
+            )
         schema = dict(tool.get("parameters", {"type": "object", "properties": {}}))
         entry: dict[str, Any] = {"name": tool["name"], "input_schema": schema}
         if description := tool.get("description"):
