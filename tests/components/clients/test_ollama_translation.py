@@ -121,6 +121,7 @@ def test_json_is_a_format_and_so_is_a_schema() -> None:
     assert request(options={"response_format": Step})["format"] == schema
     assert request(extra={"format": schema})["format"] == schema
     assert "format" not in request(json_output=False, options={"response_format": Step})
+    assert "format" not in request(extra={"format": None}, options={"response_format": Step})
 
 
 def test_a_stream_gives_its_texts_and_then_the_whole() -> None:
@@ -172,6 +173,22 @@ def test_calls_that_may_be_cut_off_do_not_pass_for_whole_ones(
     assert isinstance(result, CreateResult)
     assert isinstance(result.content, list)
     assert result.finish_reason == reason
+
+
+def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
+    calls = [{"function": {"name": "add", "arguments": {}}}]
+    *_, result = assembled(piece({"thinking": "1+3", "content": "\n\n", "tool_calls": calls}))
+    assert isinstance(result, CreateResult)
+    assert result.thought == "1+3"
+
+
+@pytest.mark.parametrize(("called", "handed_on"), [("fs.read", "fs.read"), ("a b", "a_b")])
+def test_a_call_of_a_tool_that_was_offered_keeps_its_name(called: str, handed_on: str) -> None:
+    assembly = Assembly("unknown", {"fs.read"})
+    list(assembly.add(piece({"tool_calls": [{"function": {"name": called, "arguments": {}}}]})))
+    (call,) = assembly.result().content
+    assert isinstance(call, FunctionCall)
+    assert call.name == handed_on
 
 
 def test_r1_writes_its_thought_into_the_text() -> None:
