@@ -162,6 +162,11 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
             "tool_choice": {"type": usual} if isinstance(usual, str) else usual,
         }
 
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return str(self._sdk.base_url)
+
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         message = await self._sdk.messages.create(stream=False, **request)
         return self._kept(from_message(message, _offered(request)))

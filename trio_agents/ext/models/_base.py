@@ -94,6 +94,11 @@ class SdkClient(ChatCompletionClient, ABC):
     def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         """Make the request and give the answer piece by piece, and last as a whole."""
 
+    @property
+    @abstractmethod
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+
     @abstractmethod
     async def _close(self) -> None:
         """Close the SDK's client."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -85,6 +86,8 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             **{"limits": httpx.Limits(max_connections=None, max_keepalive_connections=20)}
             | dict(objects.get("http_options", {})),
         )
+        # The SDK tells nobody whom it asks; the variable is its own.
+        self._server = config.host or os.environ.get("OLLAMA_HOST", "")
         name = untagged(config.model)
         super().__init__(
             model=config.model,
@@ -128,6 +131,11 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             request["options"] = options
         request["messages"] = to_messages(messages)
         return request
+
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return self._server
 
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         assembly = Assembly(self._model_info["family"], _offered(request))

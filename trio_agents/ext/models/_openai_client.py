@@ -140,6 +140,11 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
         )
         return request
 
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return str(self._sdk.base_url)
+
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         request.pop("stream_options", None)  # refused unless it is a stream
         completion = await self._sdk.chat.completions.create(stream=False, **request)
