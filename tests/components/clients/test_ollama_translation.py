@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import PIL.Image
 import pytest
 from ollama import ChatResponse
@@ -11,6 +15,7 @@ from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
 from trio_agents.ext.models._ollama_messages import Assembly, to_messages, to_tools
+from trio_agents.ext.models._ollama_tools import quietly
 from trio_agents.ext.models.ollama import OllamaChatCompletionClient
 from trio_agents.models import (
     AssistantMessage,
@@ -207,3 +212,73 @@ def test_logprobs_are_kept() -> None:
     assert isinstance(result, CreateResult)
     assert result.logprobs is not None
     assert (result.logprobs[0].token, result.logprobs[0].logprob) == ("hi", -0.1)
+
+
+class Waits:
+    """Awaited, it says what it was told: once *times* waits are over."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.ended = times, ""
+
+    async def __call__(self, warning: str = "Pydantic serializer warnings: tools") -> str:
+        warnings.warn(warning, UserWarning, stacklevel=1)
+        try:
+            for _ in range(self.times):
+                await anyio.lowlevel.checkpoint()
+        except BaseException as error:
+            self.ended = type(error).__name__
+            raise
+        return "done"
+
+    async def stuck(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except GeneratorExit:
+            self.ended = "GeneratorExit"
+            raise
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_request_is_awaited_without_the_warning_of_its_tools(times: int) -> None:
+    assert await quietly(Waits(times)()) == "done"
+
+
+async def test_other_warnings_of_a_request_are_not_ignored() -> None:
+    with pytest.warns(UserWarning, match="something else"):
+        assert await quietly(Waits(1)("something else")) == "done"
+
+
+async def test_filters_of_warnings_are_as_they_were_while_a_request_waits() -> None:
+    before = list(warnings.filters)
+    found: list[bool] = []
+
+    async def ask() -> None:
+        await quietly(Waits(5)())
+
+    async def look() -> None:
+        found.append(list(warnings.filters) == before)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        group.start_soon(look)
+    assert found == [True]
+
+
+async def test_a_request_that_is_cancelled_while_it_waits_ends() -> None:
+    waits = Waits(10**9)
+    with anyio.move_on_after(0.05) as scope:
+        await quietly(waits())
+    assert scope.cancelled_caught
+    assert waits.ended in ("Cancelled", "CancelledError")
+
+
+def test_a_request_that_is_given_up_is_closed() -> None:
+    waits = Waits(1)
+
+    async def stuck() -> None:
+        await quietly(waits.stuck())
+
+    step = stuck()
+    step.send(None)
+    step.close()
+    assert waits.ended == "GeneratorExit"

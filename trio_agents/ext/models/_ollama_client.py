@@ -159,7 +159,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         yield assembly.result()
 
     async def _chat(self, request: Mapping[str, Any], *, stream: bool) -> Any:
-        arguments = {**request, "stream": stream}
+        arguments: dict[str, Any] = {**request, "stream": stream}
         if arguments.get("tools"):
             arguments["tools"] = whole_tools(arguments["tools"])
         return await quietly(self._sdk.chat(**arguments))
@@ -177,8 +177,10 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
 
 
 def _offered(request: Mapping[str, Any]) -> frozenset[str]:
-    tools = request.get("tools") or ()
-    return frozenset(tool["function"]["name"] for tool in tools if isinstance(tool, Mapping))
+    # Those of a caller may be objects of the SDK, or functions.
+    tools: Sequence[object] = request.get("tools") or ()
+    plain = [cast("dict[str, Any]", tool) for tool in tools if isinstance(tool, dict)]
+    return frozenset(tool["function"]["name"] for tool in plain)
 
 
 @contextmanager
