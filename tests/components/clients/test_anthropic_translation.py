@@ -319,6 +319,13 @@ def test_a_call_that_is_cut_off_is_kept_as_far_as_it_was_written() -> None:
     assert answer.result.content == [FunctionCall(id="c1", name="add", arguments='{"a":')]
 
 
+def test_calls_of_another_clients_conversation_have_names_that_the_api_takes() -> None:
+    call = FunctionCall(id="c1", name="fs.read", arguments="{}")
+    sent = request([*ASKED, AssistantMessage(content=[call], source="a")])
+    assert sent["messages"][1]["content"][0]["name"] == "fs_read"
+    assert [tool["name"] for tool in sent["tools"]] == ["fs_read"]
+
+
 LONG = "f" * 128
 
 

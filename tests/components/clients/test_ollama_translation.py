@@ -75,6 +75,12 @@ def test_each_kind_of_message_has_its_role() -> None:
     ]
 
 
+def test_an_answer_with_no_calls_at_all_is_what_was_said_beside_them() -> None:
+    empty = AssistantMessage(content=[], source="a")
+    thoughtful = AssistantMessage(content=[], source="a", thought="I wait")
+    assert to_messages([empty, thoughtful]) == [{"role": "assistant", "content": "I wait"}]
+
+
 @pytest.mark.parametrize(
     ("choice", "offered"),
     [("auto", ["add", "now"]), ("required", ["add", "now"]), ("none", [])],

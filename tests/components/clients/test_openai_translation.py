@@ -284,6 +284,15 @@ def test_calls_without_an_id_can_be_answered_and_their_names_sent_back() -> None
     assert one.name == "a_dd_"
 
 
+@pytest.mark.parametrize(("name", "sent"), [("fs.read", "fs_read"), ("f" * 128, "f" * 64)])
+def test_calls_of_another_clients_conversation_have_names_that_the_api_takes(
+    name: str, sent: str
+) -> None:
+    call = FunctionCall(id="c1", name=name, arguments="{}")
+    (message,) = to_messages([AssistantMessage(content=[call], source="a")])
+    assert message["tool_calls"][0]["function"]["name"] == sent
+
+
 def test_a_refusal_is_no_answer() -> None:
     result = from_completion(completion({"refusal": "I won't"}), "unknown")
     assert (result.content, result.finish_reason) == ("I won't", "content_filter")

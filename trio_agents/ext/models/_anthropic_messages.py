@@ -17,7 +17,7 @@ from ...models._messages import (
     SystemMessage,
     UserMessage,
 )
-from ._calls import arguments_of
+from ._calls import arguments_of, called
 
 __all__ = ["called_tools", "system_text", "to_messages", "to_tool_choice", "to_tools"]
 
@@ -102,7 +102,8 @@ def _assistant(
     before = list(remembered(message.content[0])) if message.content else []
     blocks = before or _texts(message.thought)
     for call in message.content:
-        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)}
+        name = called(call, _NAME)
+        block = {"type": "tool_use", "id": call.id, "name": name, "input": arguments_of(call)}
         blocks.append(block)
     return blocks
 
@@ -150,7 +151,7 @@ def called_tools(messages: Sequence[LLMMessage]) -> list[dict[str, Any]]:
     A conversation goes on without tools when a model is to say what it makes of their results.
     """
     names = {
-        call.name: None  # a dict keeps the order
+        called(call, _NAME): None  # a dict keeps the order
         for message in messages
         if isinstance(message, AssistantMessage) and not isinstance(message.content, str)
         for call in message.content

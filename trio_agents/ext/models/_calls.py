@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import FinishReasons
 
-__all__ = ["arguments_of", "as_name", "function_call", "stopped_for_calls", "written"]
+__all__ = ["arguments_of", "as_name", "called", "function_call", "stopped_for_calls", "written"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
@@ -35,6 +35,14 @@ def function_call(
 def as_name(text: str) -> str:
     """Return *text*, or what is most like it, as a name that all APIs take."""
     return _NOT_IN_NAMES.sub("_", text)[:64]
+
+
+def called(call: FunctionCall, names: re.Pattern[str]) -> str:
+    """Return the name in *call* for an API that refuses others than those of the pattern *names*.
+
+    The conversation may be one that was had with a client that takes more.
+    """
+    return call.name if names.fullmatch(call.name) else as_name(call.name)
 
 
 def written(arguments: object) -> str:

@@ -54,7 +54,7 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             pictures = [part.to_base64() for part in parts if isinstance(part, Image)]
             return [{**entry, "images": pictures} if pictures else entry]
         case AssistantMessage():
-            return [_assistant(message)]
+            return _assistant(message)
         case FunctionExecutionResultMessage():
             return [
                 {"role": "tool", "tool_name": result.name, "content": result.content}
@@ -62,14 +62,16 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             ]
 
 
-def _assistant(message: AssistantMessage) -> dict[str, Any]:
+def _assistant(message: AssistantMessage) -> list[dict[str, Any]]:
     if isinstance(message.content, str):
-        return {"role": "assistant", "content": message.content}
+        return [{"role": "assistant", "content": message.content}]
+    if not message.content:  # no calls at all
+        return [{"role": "assistant", "content": message.thought}] if message.thought else []
     calls = [
         {"function": {"name": call.name, "arguments": arguments_of(call)}}
         for call in message.content
     ]
-    return {"role": "assistant", "content": message.thought or "", "tool_calls": calls}
+    return [{"role": "assistant", "content": message.thought or "", "tool_calls": calls}]
 
 
 def to_tools(tools: Sequence[ToolSchema]) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from ...models._messages import (
     UserMessage,
 )
 from ...models._model_info import ModelFamily
+from ._calls import called
 
 __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 
@@ -104,7 +105,7 @@ def _assistant(message: AssistantMessage) -> list[Message]:
         {
             "id": call.id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
+            "function": {"name": called(call, NAME), "arguments": call.arguments},
         }
         for call in message.content
     ]
