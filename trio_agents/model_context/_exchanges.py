@@ -5,7 +5,9 @@ Providers refuse a conversation with one and not the other. Such an *exchange* i
 the calls and all messages with results of theirs; a view has the whole of it or nothing.
 
 Results belong to the last calls before them that have the id: some models count their calls anew
-in every answer. Results whose calls were never added belong to nothing and are in no view.
+in every answer. Results whose calls were never added belong to nothing and are in no view. Nor are
+calls that were never answered, or not all of them: unless they are the last in the conversation,
+where whoever has added them may be about to add the results.
 """
 
 from __future__ import annotations
@@ -20,22 +22,26 @@ __all__ = ["exchanges", "whole"]
 def exchanges(messages: Sequence[LLMMessage]) -> list[list[int]]:
     """Return what belongs together: the indices of each exchange, and of each other message alone.
 
-    In the order of their first messages. Results without calls are left out.
+    In the order of their first messages. Results without calls are left out, and calls without all
+    their results that are not the last.
     """
     groups: list[list[int]] = []
     of_call: dict[str, list[int]] = {}
+    open_calls: dict[int, set[str]] = {}  # of a group, by the index of its first message
     for index, message in enumerate(messages):
         if isinstance(message, FunctionExecutionResultMessage):
             for result in message.content:
                 if (group := of_call.get(result.call_id)) is not None:
                     group.append(index)
+                    open_calls[group[0]] -= {result.call_id for result in message.content}
                     break
             continue
         group = [index]
         groups.append(group)
         if isinstance(message, AssistantMessage) and not isinstance(message.content, str):
             of_call.update((call.id, group) for call in message.content)
-    return groups
+            open_calls[index] = {call.id for call in message.content}
+    return [group for group in groups if not open_calls.get(group[0]) or group is groups[-1]]
 
 
 def whole(messages: Sequence[LLMMessage], kept: Collection[int]) -> list[LLMMessage]:

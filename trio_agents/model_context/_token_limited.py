@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Self
+from typing import Any, Self, cast
 
 from pydantic import BaseModel
 
@@ -31,7 +31,8 @@ class TokenLimitedChatCompletionContextConfig(BaseModel):
 
     model_client: ComponentModel
     token_limit: int | None = None
-    tool_schema: list[ToolSchema] | None = None
+    # Not ToolSchema: a tool without parameters may say {"type": "object"} and no more.
+    tool_schema: list[dict[str, Any]] | None = None
     initial_messages: list[LLMMessage] | None = None
 
 
@@ -104,7 +105,7 @@ class TokenLimitedChatCompletionContext(
         return TokenLimitedChatCompletionContextConfig(
             model_client=self._model_client.dump_component(),
             token_limit=self._token_limit,
-            tool_schema=self._tool_schema,
+            tool_schema=[{**tool} for tool in self._tool_schema],
             initial_messages=self._initial_messages,
         )
 
@@ -113,6 +114,6 @@ class TokenLimitedChatCompletionContext(
         return cls(
             ChatCompletionClient.load_component(config.model_client),
             token_limit=config.token_limit,
-            tool_schema=config.tool_schema,
+            tool_schema=cast("list[ToolSchema] | None", config.tool_schema),
             initial_messages=config.initial_messages,
         )

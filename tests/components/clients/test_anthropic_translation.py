@@ -177,6 +177,54 @@ def test_json_is_asked_for_in_words_and_a_type_by_its_schema() -> None:
     )
 
 
+def test_a_schema_stands_beside_what_else_a_call_says_of_the_output() -> None:
+    class Step(BaseModel):
+        text: str
+
+    effort = {"output_config": {"effort": "low"}}
+    alone = request(ASKED, json_output=Step)["output_config"]
+    for how in ({"json_output": Step}, {"options": {"response_format": Step}}):
+        sent = request(ASKED, extra=effort, **how)
+        assert sent["output_config"] == {**alone, "effort": "low"}
+    assert request(ASKED, extra=effort)["output_config"] == {"effort": "low"}
+
+
+def test_none_is_no_format_for_this_call() -> None:
+    class Step(BaseModel):
+        text: str
+
+    sent = request(ASKED, extra={"response_format": None}, options={"response_format": Step})
+    assert sent.keys().isdisjoint({"output_config", "response_format", "system"})
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"), [("f" * 128, True), ("f" * 129, False), ("fs.read", False), ("", False)]
+)
+def test_a_tool_whose_name_the_api_refuses_is_an_error_before_anything_is_sent(
+    name: str, fits: bool
+) -> None:
+    if fits:
+        assert to_tools([ToolSchema(name=name)])[0]["name"] == name
+    else:
+        with pytest.raises(ValueError, match=r"up to 128 letters.*call the tool otherwise"):
+            to_tools([ToolSchema(name=name)])
+
+
+@pytest.mark.parametrize(
+    ("content", "is_error", "sent"),
+    [
+        ("", True, "The tool has failed, and does not say why."),
+        (" \n", True, "The tool has failed, and does not say why."),
+        ("no", True, "no"),
+        ("", False, ""),
+    ],
+)
+def test_an_error_of_a_tool_says_something(content: str, is_error: bool, sent: str) -> None:
+    result = FunctionExecutionResult(content=content, name="add", call_id="c1", is_error=is_error)
+    (message,) = to_messages([FunctionExecutionResultMessage(content=[result])], nothing)
+    assert message["content"][0]["content"] == sent
+
+
 def test_what_newer_sdks_do_not_know_is_sent_all_the_same_but_for_a_default() -> None:
     assert request(ASKED, options={"temperature": 0.5, "top_k": 4})["extra_body"] == {
         "temperature": 0.5,
@@ -271,9 +319,44 @@ def test_a_call_that_is_cut_off_is_kept_as_far_as_it_was_written() -> None:
     assert answer.result.content == [FunctionCall(id="c1", name="add", arguments='{"a":')]
 
 
+def test_calls_of_another_clients_conversation_have_names_that_the_api_takes() -> None:
+    call = FunctionCall(id="c1", name="fs.read", arguments="{}")
+    sent = request([*ASKED, AssistantMessage(content=[call], source="a")])
+    assert sent["messages"][1]["content"][0]["name"] == "fs_read"
+    assert [tool["name"] for tool in sent["tools"]] == ["fs_read"]
+
+
+LONG = "f" * 128
+
+
+@pytest.mark.parametrize(("called", "handed_on"), [(LONG, LONG), ("g" * 128, "g" * 64)])
+def test_a_call_of_a_tool_that_was_offered_keeps_its_name(called: str, handed_on: str) -> None:
+    use = {**USE, "name": called}
+    answer = from_message(message([use], "tool_use"), {LONG})
+    assembly = Assembly({LONG})
+    for event in events((use, []), reason="tool_use"):
+        list(assembly.add(EVENT.validate_python(event)))
+    for found in (answer, assembly.answer()):
+        (call,) = found.result.content
+        assert isinstance(call, FunctionCall)
+        assert call.name == handed_on
+
+
 def test_a_stream_without_a_message_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="before a model began"):
         Assembly().answer()
+
+
+BLANK = {"type": "text", "text": "\n\n"}
+
+
+def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
+    answer = from_message(message([THINKING, BLANK, USE], "tool_use"))
+    assert (answer.result.content, answer.result.thought) == ([CALL], "1+3")
+
+
+def test_blank_text_does_not_go_back_with_the_thoughts() -> None:
+    assert from_message(message([THINKING, BLANK, USE], "tool_use")).thoughts == [THINKING]
 
 
 def test_signed_thoughts_go_back_before_the_calls_they_led_to() -> None:

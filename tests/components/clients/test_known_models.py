@@ -75,3 +75,8 @@ def test_a_snapshot_of_what_was_asked_is_no_other_model(
     asked: str, answered: str, same: bool
 ) -> None:
     assert is_same_model(asked, answered) is same
+
+
+def test_what_is_changed_in_one_clients_info_is_not_changed_in_the_table() -> None:
+    _openai_models.MODELS.info("gpt-4o")["vision"] = False
+    assert _openai_models.MODELS.info("gpt-4o")["vision"] is True

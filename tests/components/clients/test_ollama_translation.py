@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import PIL.Image
 import pytest
 from ollama import ChatResponse
@@ -11,6 +15,7 @@ from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
 from trio_agents.ext.models._ollama_messages import Assembly, to_messages, to_tools
+from trio_agents.ext.models._ollama_tools import quietly
 from trio_agents.ext.models.ollama import OllamaChatCompletionClient
 from trio_agents.models import (
     AssistantMessage,
@@ -70,6 +75,12 @@ def test_each_kind_of_message_has_its_role() -> None:
     ]
 
 
+def test_an_answer_with_no_calls_at_all_is_what_was_said_beside_them() -> None:
+    empty = AssistantMessage(content=[], source="a")
+    thoughtful = AssistantMessage(content=[], source="a", thought="I wait")
+    assert to_messages([empty, thoughtful]) == [{"role": "assistant", "content": "I wait"}]
+
+
 @pytest.mark.parametrize(
     ("choice", "offered"),
     [("auto", ["add", "now"]), ("required", ["add", "now"]), ("none", [])],
@@ -121,6 +132,7 @@ def test_json_is_a_format_and_so_is_a_schema() -> None:
     assert request(options={"response_format": Step})["format"] == schema
     assert request(extra={"format": schema})["format"] == schema
     assert "format" not in request(json_output=False, options={"response_format": Step})
+    assert "format" not in request(extra={"format": None}, options={"response_format": Step})
 
 
 def test_a_stream_gives_its_texts_and_then_the_whole() -> None:
@@ -174,6 +186,22 @@ def test_calls_that_may_be_cut_off_do_not_pass_for_whole_ones(
     assert result.finish_reason == reason
 
 
+def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
+    calls = [{"function": {"name": "add", "arguments": {}}}]
+    *_, result = assembled(piece({"thinking": "1+3", "content": "\n\n", "tool_calls": calls}))
+    assert isinstance(result, CreateResult)
+    assert result.thought == "1+3"
+
+
+@pytest.mark.parametrize(("called", "handed_on"), [("fs.read", "fs.read"), ("a b", "a_b")])
+def test_a_call_of_a_tool_that_was_offered_keeps_its_name(called: str, handed_on: str) -> None:
+    assembly = Assembly("unknown", {"fs.read"})
+    list(assembly.add(piece({"tool_calls": [{"function": {"name": called, "arguments": {}}}]})))
+    (call,) = assembly.result().content
+    assert isinstance(call, FunctionCall)
+    assert call.name == handed_on
+
+
 def test_r1_writes_its_thought_into_the_text() -> None:
     _, result = assembled(
         piece({"content": "<think>1+3</think>4"}, done=True, done_reason="stop"), family="r1"
@@ -190,3 +218,73 @@ def test_logprobs_are_kept() -> None:
     assert isinstance(result, CreateResult)
     assert result.logprobs is not None
     assert (result.logprobs[0].token, result.logprobs[0].logprob) == ("hi", -0.1)
+
+
+class Waits:
+    """Awaited, it says what it was told: once *times* waits are over."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.ended = times, ""
+
+    async def __call__(self, warning: str = "Pydantic serializer warnings: tools") -> str:
+        warnings.warn(warning, UserWarning, stacklevel=1)
+        try:
+            for _ in range(self.times):
+                await anyio.lowlevel.checkpoint()
+        except BaseException as error:
+            self.ended = type(error).__name__
+            raise
+        return "done"
+
+    async def stuck(self) -> None:
+        try:
+            await asyncio.sleep(0)
+        except GeneratorExit:
+            self.ended = "GeneratorExit"
+            raise
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_request_is_awaited_without_the_warning_of_its_tools(times: int) -> None:
+    assert await quietly(Waits(times)()) == "done"
+
+
+async def test_other_warnings_of_a_request_are_not_ignored() -> None:
+    with pytest.warns(UserWarning, match="something else"):
+        assert await quietly(Waits(1)("something else")) == "done"
+
+
+async def test_filters_of_warnings_are_as_they_were_while_a_request_waits() -> None:
+    before = list(warnings.filters)
+    found: list[bool] = []
+
+    async def ask() -> None:
+        await quietly(Waits(5)())
+
+    async def look() -> None:
+        found.append(list(warnings.filters) == before)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        group.start_soon(look)
+    assert found == [True]
+
+
+async def test_a_request_that_is_cancelled_while_it_waits_ends() -> None:
+    waits = Waits(10**9)
+    with anyio.move_on_after(0.05) as scope:
+        await quietly(waits())
+    assert scope.cancelled_caught
+    assert waits.ended in ("Cancelled", "CancelledError")
+
+
+def test_a_request_that_is_given_up_is_closed() -> None:
+    waits = Waits(1)
+
+    async def stuck() -> None:
+        await quietly(waits.stuck())
+
+    step = stuck()
+    step.send(None)
+    step.close()
+    assert waits.ended == "GeneratorExit"

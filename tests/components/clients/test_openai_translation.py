@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Generic, TypeVar
 
 import PIL.Image
 import pytest
 from hypothesis import given, strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
 from trio_agents.ext.models._openai_answers import Assembly, from_completion
@@ -156,8 +158,30 @@ def test_claude_is_told_of_a_tool_that_it_has_returned_nothing() -> None:
     assert answered == {"role": "tool", "tool_call_id": "c1", "content": ""}
 
 
+def test_claude_is_spared_blank_texts_too() -> None:
+    picture = {"type": "image_url", "image_url": {"url": PICTURE.data_uri, "detail": "auto"}}
+    said: list[LLMMessage] = [
+        UserMessage(content=" ", source="a"),
+        UserMessage(content=["", PICTURE, "\n"], source="a"),
+        UserMessage(content=[" "], source="a"),
+        AssistantMessage(content=[CALL], source="a", thought="\n\n"),
+        AssistantMessage(content="  ", source="a"),
+    ]
+    user, calls = to_messages(said, "claude-3-5-sonnet")
+    assert user == {"role": "user", "content": [picture], "name": "a"}
+    assert (calls["content"], len(calls["tool_calls"])) == (None, 1)
+
+
+@pytest.mark.parametrize("family", ["unknown", "claude-3-5-sonnet", "gemini-2.0-flash"])
+def test_an_answer_with_no_calls_at_all_is_what_was_said_beside_them(family: str) -> None:
+    empty = AssistantMessage(content=[], source="a")
+    thoughtful = AssistantMessage(content=[], source="a", thought="I wait")
+    assert to_messages([empty], family) == []
+    assert to_messages([thoughtful], family) == [{"role": "assistant", "content": "I wait"}]
+
+
 def test_gemini_is_given_a_space_instead_of_nothing() -> None:
-    messages = [
+    messages: list[LLMMessage] = [
         UserMessage(content="", source="a"),
         AssistantMessage(content=[CALL], source="a"),
     ]
@@ -260,9 +284,38 @@ def test_calls_without_an_id_can_be_answered_and_their_names_sent_back() -> None
     assert one.name == "a_dd_"
 
 
+@pytest.mark.parametrize(("name", "sent"), [("fs.read", "fs_read"), ("f" * 128, "f" * 64)])
+def test_calls_of_another_clients_conversation_have_names_that_the_api_takes(
+    name: str, sent: str
+) -> None:
+    call = FunctionCall(id="c1", name=name, arguments="{}")
+    (message,) = to_messages([AssistantMessage(content=[call], source="a")])
+    assert message["tool_calls"][0]["function"]["name"] == sent
+
+
 def test_a_refusal_is_no_answer() -> None:
     result = from_completion(completion({"refusal": "I won't"}), "unknown")
     assert (result.content, result.finish_reason) == ("I won't", "content_filter")
+
+
+def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
+    said = {"content": "\n\n", "reasoning": "1+3", "tool_calls": CALLS}
+    assert from_completion(completion(said), "unknown").thought == "1+3"
+
+
+@pytest.mark.parametrize(("sent", "text"), [(None, "{}"), ({"a": 1}, '{"a": 1}')])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_arguments_that_are_no_text_become_one(sent: Any, text: str, streamed: bool) -> None:
+    answer = completion({"tool_calls": CALLS})
+    calls: Any = answer.choices[0].message.tool_calls
+    calls[0].function.arguments = sent
+    result = from_completion(answer, "unknown")
+    if streamed:
+        (piece,) = assembled(chunk(delta(0, "c1", "add", sent)), chunk({}, "tool_calls"))
+        assert isinstance(piece, CreateResult)
+        result = piece
+        text = "" if sent is None else text  # that may be a piece with the name only
+    assert result.content == [FunctionCall(id="c1", name="add", arguments=text)]
 
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
@@ -295,6 +348,13 @@ def test_an_answer_without_a_choice_is_an_error_with_what_was_said_instead() -> 
         from_completion(answer, "unknown")
     with pytest.raises(RuntimeError, match="without an answer"):
         Assembly("unknown").result()
+
+
+def test_a_choice_without_a_message_is_an_error_with_what_was_said() -> None:
+    choice = {"index": 0, "finish_reason": "error", "message": None}
+    answer = ChatCompletion.construct(id="x", model="m", choices=[choice])
+    with pytest.raises(RuntimeError, match=r"without an answer.*'finish_reason': 'error'"):
+        from_completion(answer, "unknown")
 
 
 def test_a_stream_gives_its_texts_and_then_the_whole() -> None:
@@ -334,7 +394,7 @@ def test_a_thought_before_calls_ends_too() -> None:
     assert (result.content, result.thought) == ([CALL], "I add")
 
 
-def delta(index: int | None, id: str | None, name: str | None, arguments: str) -> dict[str, Any]:
+def delta(index: int | None, id: str | None, name: str | None, arguments: Any) -> dict[str, Any]:
     function = {"name": name, "arguments": arguments}
     return {"tool_calls": [{"index": index, "id": id, "type": "function", "function": function}]}
 
@@ -367,6 +427,38 @@ def test_whole_calls_with_one_index_are_several(index: int | None) -> None:
     assert result.content == [CALL, FunctionCall(id="c2", name="add", arguments='{"a": 2}')]
 
 
+@pytest.mark.parametrize("index", [0, None])
+@pytest.mark.parametrize("id", ["", None])
+def test_whole_calls_with_one_index_and_no_ids_are_several(
+    index: int | None, id: str | None
+) -> None:
+    (result,) = assembled(
+        chunk(delta(index, id, "add", '{"a": 1}')),
+        chunk(delta(index, id, "add", '{"a":')),
+        chunk(delta(index, id, None, " 2}")),
+        chunk({}, "stop"),
+    )
+    assert isinstance(result, CreateResult)
+    called = [call for call in result.content if isinstance(call, FunctionCall)]
+    assert [(call.name, call.arguments) for call in called] == [
+        ("add", '{"a": 1}'),
+        ("add", '{"a": 2}'),
+    ]
+
+
+def test_a_choice_with_nothing_but_what_a_filter_found_is_passed_over() -> None:
+    found = {"index": 0, "finish_reason": None, "content_filter_offsets": {"check_offset": 1}}
+    *texts, result = assembled(
+        chunk({"content": "he"}),
+        chunk({}, choices=[found]),
+        chunk({"content": "llo"}),
+        chunk({}, choices=[{**found, "finish_reason": "content_filter"}]),
+    )
+    assert texts == ["he", "llo"]
+    assert isinstance(result, CreateResult)
+    assert (result.content, result.finish_reason) == ("hello", "content_filter")
+
+
 def test_a_stream_that_ends_early_has_no_reason() -> None:
     text, result = assembled(chunk({"content": "he"}))
     assert text == "he"
@@ -385,7 +477,6 @@ def test_a_stream_that_ends_inside_of_a_call_says_so(theirs: str | None, ours: s
 
 def test_the_schema_of_an_answer_is_what_the_sdk_itself_would_send() -> None:
     from openai.lib._parsing import type_to_response_format_param
-    from pydantic import BaseModel
 
     from trio_agents.ext.models._openai_client import response_format
 
@@ -395,6 +486,69 @@ def test_the_schema_of_an_answer_is_what_the_sdk_itself_would_send() -> None:
 
     assert response_format(Step) == type_to_response_format_param(Step)
     assert response_format(True) == {"type": "json_object"}
+
+
+T = TypeVar("T")
+
+
+class Box(BaseModel, Generic[T]):
+    item: T
+
+
+class Named(BaseModel):
+    pass
+
+
+Named.__name__ = "N" * 100
+
+
+@pytest.mark.parametrize("wanted", [Box[int], Box[list[int]], Named])
+def test_the_name_of_a_schema_is_one_that_the_api_takes(wanted: type[BaseModel]) -> None:
+    from trio_agents.ext.models._openai_client import response_format
+
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", response_format(wanted)["json_schema"]["name"])
+
+
+def sent(
+    extra: dict[str, Any] | None = None, json_output: Any = None, **options: Any
+) -> dict[str, Any]:
+    client = OpenAIChatCompletionClient(**{"model": "gpt-4o", "api_key": "k", **options})
+    wanted, rest = client._wanted(json_output, extra or {})
+    said: list[LLMMessage] = [UserMessage(content="hi", source="bob")]
+    return client._checked_request(said, [], "auto", wanted, rest)
+
+
+def test_none_is_no_format_for_this_call() -> None:
+    assert "response_format" in sent(response_format=Box[int])
+    assert "response_format" not in sent({"response_format": None}, response_format=Box[int])
+    client = OpenAIChatCompletionClient(model="gpt-4o", api_key="k", response_format=Box[int])
+    # Nor is the answer compared with the type.
+    assert client._wanted(None, {"response_format": None}) == (False, {})
+
+
+LIMITS = ("max_tokens", "max_completion_tokens")
+
+
+@pytest.mark.parametrize("model", ["gpt-5", "gpt-5.1-mini", "o1", "o3-mini", "o4-mini"])
+def test_models_that_think_are_told_the_most_tokens_in_their_word(model: str) -> None:
+    for body in (sent({"max_tokens": 7}, model=model), sent(model=model, max_tokens=7)):
+        assert {name: body[name] for name in LIMITS if name in body} == {"max_completion_tokens": 7}
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5"])
+@pytest.mark.parametrize("usual", LIMITS)
+@pytest.mark.parametrize("now", LIMITS)
+def test_the_most_tokens_of_a_call_win_whatever_they_are_called(
+    model: str, usual: str, now: str
+) -> None:
+    body = sent({now: 7}, model=model, **{usual: 9})
+    expected = now if model == "gpt-4o" else "max_completion_tokens"
+    assert {name: body[name] for name in LIMITS if name in body} == {expected: 7}
+
+
+def test_a_model_that_thinks_is_told_the_most_tokens_once() -> None:
+    with pytest.raises(ValueError, match=r"'max_tokens' and 'max_completion_tokens' .* the same"):
+        sent({"max_tokens": 7, "max_completion_tokens": 7}, model="gpt-5")
 
 
 def request(messages: list[LLMMessage], **options: Any) -> list[dict[str, Any]]:

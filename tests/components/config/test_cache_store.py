@@ -321,6 +321,15 @@ def test_a_client_that_decodes_is_fine_too(redis_socket: str) -> None:
         assert store.get("a", "none") == "none"
 
 
+# CS-06
+def test_what_a_client_that_decodes_cannot_decode_is_not_there(redis_socket: str) -> None:
+    with redis.Redis(
+        unix_socket_path=redis_socket, password="store-secret", decode_responses=True
+    ) as client:
+        client.set("damaged", b"\xff\xfe")
+        assert RedisStore[Any](client).get("damaged", "nothing") == "nothing"
+
+
 # CS-06 CMP-28
 def test_a_store_in_redis_dumps_and_loads_with_its_password(redis_client: Any) -> None:
     store = RedisStore[Any](redis_client)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -119,6 +120,21 @@ async def test_a_stream_that_is_left_early_keeps_nothing() -> None:
         async for _ in stream:
             break
     assert (await client.create([HELLO])).content == "three"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_a_server_has_ended_early_is_not_kept(stream: bool) -> None:
+    cut = CreateResult(
+        finish_reason="unknown", content="half an", usage=RequestUsage(1, 2), cached=False
+    )
+    cache = ChatCompletionCache(fresh(cut, "whole"))
+    for expected in ("half an", "whole", "whole"):
+        if stream:
+            result = (await streamed(cache))[-1]
+            assert isinstance(result, CreateResult)
+        else:
+            result = await cache.create([HELLO])
+        assert result.content == expected
 
 
 async def test_a_stream_that_is_read_to_its_result_only_is_kept() -> None:
@@ -257,6 +273,33 @@ async def test_clients_share_a_store_by_their_configuration() -> None:
     assert (await ChatCompletionCache(fresh("one"), store).create([HELLO])).content == "one"
     assert (await ChatCompletionCache(fresh("one"), store).create([HELLO])).cached
     assert (await ChatCompletionCache(fresh("two"), store).create([HELLO])).content == "two"
+
+
+@pytest.mark.parametrize(
+    ("client", "model", "variable"),
+    [
+        ("openai.OpenAIChatCompletionClient", "gpt-4o", "OPENAI_BASE_URL"),
+        ("anthropic.AnthropicChatCompletionClient", "claude-sonnet-5", "ANTHROPIC_BASE_URL"),
+        ("ollama.OllamaChatCompletionClient", "llama3.2", "OLLAMA_HOST"),
+    ],
+)
+def test_a_server_that_the_environment_names_gives_answers_of_its_own(
+    client: str, model: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, _, name = client.partition(".")
+    make = getattr(importlib.import_module(f"trio_agents.ext.models.{module}"), name)
+    options = {"model": model} if module == "ollama" else {"model": model, "api_key": "k"}
+
+    def identity(url: str | None) -> str:
+        if url is None:
+            monkeypatch.delenv(variable, raising=False)
+        else:
+            monkeypatch.setenv(variable, url)
+        return identity_of(make(**options))
+
+    urls = (None, "http://one:1", "http://two:2")
+    assert len({identity(url) for url in urls}) == 3
+    assert identity(urls[1]) == identity(urls[1])
 
 
 async def test_a_request_that_cannot_be_told_from_others_is_always_asked() -> None:

@@ -259,6 +259,47 @@ def test_calls_that_wait_for_their_results_are_shown() -> None:
     assert view_of(BufferedChatCompletionContext(1), [user("q"), calls("1")]) == [calls("1")]
 
 
+VIEWS = [
+    BufferedChatCompletionContext(50),
+    HeadAndTailChatCompletionContext(20, 30),
+    TokenLimitedChatCompletionContext(CLIENT),
+]
+
+
+@pytest.mark.parametrize("context", VIEWS, ids=lambda context: type(context).__name__)
+@pytest.mark.parametrize(
+    ("history", "shown"),
+    [
+        ([user("a"), calls("1", "2"), user("b")], [user("a"), user("b")]),
+        ([user("a"), calls("1", "2"), results("1"), user("b")], [user("a"), user("b")]),
+        ([user("a"), calls("1"), calls("2"), results("2")], [user("a"), calls("2"), results("2")]),
+        ([calls("1"), calls("1"), results("1")], [calls("1"), results("1")]),
+        ([user("a"), calls("1", "2"), user("b"), results("1")], [user("a"), user("b")]),
+    ],
+)
+def test_calls_that_were_never_all_answered_are_not_shown(
+    context: ChatCompletionContext, history: list[LLMMessage], shown: list[LLMMessage]
+) -> None:
+    now(context.clear())
+    assert view_of(context, history) == shown
+
+
+@pytest.mark.parametrize("context", VIEWS, ids=lambda context: type(context).__name__)
+@pytest.mark.parametrize(
+    "history", [[user("a"), calls("1", "2")], [user("a"), calls("1", "2"), results("1")]]
+)
+def test_calls_at_the_end_are_shown_while_their_results_are_added(
+    context: ChatCompletionContext, history: list[LLMMessage]
+) -> None:
+    now(context.clear())
+    assert view_of(context, history) == history
+
+
+def test_an_unbounded_context_shows_calls_that_were_never_answered() -> None:
+    history = [user("a"), calls("1", "2"), user("b")]
+    assert view_of(UnboundedChatCompletionContext(), history) == history
+
+
 def test_ids_that_are_used_again_belong_to_the_last_calls() -> None:
     history = [calls("1"), results("1"), user("q"), calls("1"), results("1")]
     assert view_of(BufferedChatCompletionContext(4), history) == history[2:]
@@ -434,3 +475,10 @@ def test_the_schema_of_any_tool_survives_a_dump() -> None:
     schema = FunctionTool(takes_trees, "Takes trees.").schema
     context = TokenLimitedChatCompletionContext(CLIENT, tool_schema=[schema])
     assert context.dump_component().config["tool_schema"] == [schema]
+
+
+def test_a_tool_schema_without_properties_survives_a_dump() -> None:
+    schema: Any = {"name": "f", "parameters": {"type": "object"}}
+    context = TokenLimitedChatCompletionContext(CLIENT, tool_schema=[schema])
+    again = ChatCompletionContext.load_component(context.dump_component())
+    assert again.dump_component().config["tool_schema"] == [schema]

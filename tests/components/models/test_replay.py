@@ -266,6 +266,23 @@ async def test_it_is_described_and_made_again_with_all_answers() -> None:
     assert again.model_info == client.model_info
 
 
+def test_a_model_info_of_an_older_program_can_be_dumped() -> None:
+    info: Any = {
+        "vision": False,
+        "function_calling": True,
+        "json_output": True,
+        "family": "unknown",
+    }
+    dumped = ReplayChatCompletionClient(["one"], model_info=info).dump_component()
+    again = ChatCompletionClient.load_component(json.loads(dumped.model_dump_json()))
+    assert again.model_info == info
+
+
+def test_what_is_changed_in_one_clients_info_is_not_changed_in_others() -> None:
+    ReplayChatCompletionClient([]).model_info["vision"] = False
+    assert ReplayChatCompletionClient([]).model_info["vision"] is True
+
+
 async def test_autogens_dump_loads() -> None:
     answer = TheirResult(
         finish_reason="stop", content="two", usage=TheirUsage(1, 2), cached=False, thought="hm"

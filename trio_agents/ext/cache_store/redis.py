@@ -85,7 +85,11 @@ class RedisStore(CacheStore[T], Component[RedisStoreConfig]):
         Raises:
             redis.RedisError: the server cannot be reached, or refuses.
         """
-        return read_text(self._redis.get(key), default)
+        try:
+            text = self._redis.get(key)
+        except UnicodeDecodeError:  # of a client that decodes responses by itself
+            return default
+        return read_text(text, default)
 
     def set(self, key: str, value: T) -> None:
         """Keep *value* under *key*, in place of what was there.

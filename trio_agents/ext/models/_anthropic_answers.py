@@ -7,17 +7,18 @@ list, and the same function reads it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import CreateResult, FinishReasons, RequestUsage
 from ._calls import function_call
-from ._thinking import ThoughtMarks
+from ._sdk import no_answer, no_stream
+from ._thinking import ThoughtMarks, beside_calls
 
 if TYPE_CHECKING:
-    from anthropic.types import Message, RawMessageStreamEvent
+    from anthropic.types import Message, RawMessageStreamEvent, Usage
 
 __all__ = ["Answer", "Assembly", "from_message"]
 
@@ -47,24 +48,41 @@ class Answer:
     thoughts: Sequence[Block]
 
 
-def from_message(message: Message) -> Answer:
-    """Return a whole answer."""
+def from_message(message: Message, offered: Collection[str] = ()) -> Answer:
+    """Return a whole answer.
+
+    Args:
+        message: the answer of the API.
+        offered: the names of the tools that the model could call.
+
+    Raises:
+        RuntimeError: the server has answered, but not with an answer of a model.
+    """
+    # The SDK makes a message of any JSON, and hands on what is none.
+    if not isinstance(getattr(message, "content", None), list):
+        raise no_answer(getattr(message, "model_extra", None) or message)
     blocks = [block.model_dump(exclude_none=True) for block in message.content]
-    usage = message.usage.model_dump()
-    return _to_answer(message.stop_reason, blocks, usage)
+    told = cast("Usage | None", message.usage)
+    usage = told.model_dump() if told is not None else {}
+    return _to_answer(message.stop_reason, blocks, usage, offered)
 
 
-def _to_answer(reason: str | None, blocks: Sequence[Block], usage: Mapping[str, Any]) -> Answer:
+def _to_answer(
+    reason: str | None,
+    blocks: Sequence[Block],
+    usage: Mapping[str, Any],
+    offered: Collection[str],
+) -> Answer:
     text = "".join(block["text"] for block in blocks if block["type"] == "text")
     thought = "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
     calls = [
-        function_call(block["id"], block["name"], _arguments(block["input"]))
+        function_call(block["id"], block["name"], _arguments(block["input"]), offered)
         for block in blocks
         if block["type"] == "tool_use"
     ]
     content: str | list[FunctionCall] = text
     if calls:
-        content, thought = calls, text or thought
+        content, thought = calls, beside_calls(text, thought)
     last_thought = max((i for i, b in enumerate(blocks) if b["type"] in _THOUGHTS), default=-1)
     result = CreateResult(
         finish_reason=_REASONS.get(reason, "unknown"),
@@ -73,8 +91,13 @@ def _to_answer(reason: str | None, blocks: Sequence[Block], usage: Mapping[str, 
         cached=False,
         thought=thought or None,
     )
-    # With thoughts go the texts between them and the calls.
-    kept = [block for block in blocks if block["type"] in (*_THOUGHTS, "text")]
+    # With thoughts go the texts between them and the calls, but for blank ones: the API writes
+    # these, and refuses them.
+    kept = [
+        block
+        for block in blocks
+        if block["type"] in _THOUGHTS or (block["type"] == "text" and block["text"].strip())
+    ]
     return Answer(result, kept if last_thought >= 0 else ())
 
 
@@ -93,8 +116,15 @@ def _usage(usage: Mapping[str, Any]) -> RequestUsage:
 
 @dataclass
 class Assembly:
-    """Puts an answer together that comes in pieces; see that of OpenAI."""
+    """Puts an answer together that comes in pieces; see that of OpenAI.
 
+    Attributes:
+        offered: The names of the tools that the model can call.
+        kind: The content type of what the server sends.
+    """
+
+    offered: Collection[str] = ()
+    kind: str | None = None
     _blocks: list[Block] = field(default_factory=list[Block])
     _usage: dict[str, Any] = field(default_factory=dict[str, Any])
     _reason: str | None = None
@@ -150,5 +180,5 @@ class Assembly:
             RuntimeError: the server has sent nothing of a model's.
         """
         if not self._began:
-            raise RuntimeError("the server ended its answer before a model began one")
-        return _to_answer(self._reason, self._blocks, self._usage)
+            raise no_stream(self.kind)
+        return _to_answer(self._reason, self._blocks, self._usage, self.offered)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self, Unpack, cast
 
 from pydantic import BaseModel
@@ -60,7 +61,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
     component_provider_override: ClassVar[str | None] = (
         "trio_agents.ext.models.anthropic.AnthropicChatCompletionClient"
     )
-    _own_names: ClassVar[Mapping[str, str]] = {"stop": "stop_sequences"}
+    _own_names: Mapping[str, str] = MappingProxyType({"stop": "stop_sequences"})
 
     def __init__(self, **options: Unpack[AnthropicClientConfiguration]) -> None:
         """Make the SDK's client. Nothing is sent.
@@ -127,7 +128,14 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
         wanted = extra.get("response_format", wanted)
         if wanted.get("type") == "json_schema":
             schema = wanted["json_schema"]["schema"]
-            request["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+            # Beside the schema stand other things in it, such as the effort.
+            extra = {
+                **extra,
+                "output_config": {
+                    "format": {"type": "json_schema", "schema": schema},
+                    **(extra.get("output_config") or {}),
+                },
+            }
         system = system_text(messages, _JSON if wanted.get("type") == "json_object" else "")
         if system:
             request["system"] = system
@@ -154,13 +162,20 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
             "tool_choice": {"type": usual} if isinstance(usual, str) else usual,
         }
 
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return str(self._sdk.base_url)
+
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
-        return self._kept(from_message(await self._sdk.messages.create(stream=False, **request)))
+        message = await self._sdk.messages.create(stream=False, **request)
+        return self._kept(from_message(message, _offered(request)))
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
-        assembly = Assembly()
+        assembly = Assembly(_offered(request))
         # under_token closes this generator, however it ends, and so the block.
         async with await self._sdk.messages.create(stream=True, **request) as stream:
+            assembly.kind = stream.response.headers.get("content-type")
             async for event in stream:
                 for text in assembly.add(event):
                     yield text  # noqa: ASYNC119
@@ -184,6 +199,10 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
     @classmethod
     def _from_config(cls, config: AnthropicClientConfigurationConfigModel) -> Self:
         return cls(**cast(Any, as_options(config)))
+
+
+def _offered(request: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(tool["name"] for tool in request.get("tools") or () if "name" in tool)
 
 
 def response_format(json_output: bool | type[BaseModel]) -> dict[str, Any]:

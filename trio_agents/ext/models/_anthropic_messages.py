@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ..._components._image import Image
 from ..._components._tool_schema import ToolSchema
@@ -16,9 +17,14 @@ from ...models._messages import (
     SystemMessage,
     UserMessage,
 )
-from ._calls import arguments_of
+from ._calls import arguments_of, called
 
 __all__ = ["called_tools", "system_text", "to_messages", "to_tool_choice", "to_tools"]
+
+# Names of tools: the API refuses any other.
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+# The API refuses an error that says nothing.
+_FAILED: Final = "The tool has failed, and does not say why."
 
 Message = dict[str, Any]
 Block = dict[str, Any]
@@ -96,7 +102,8 @@ def _assistant(
     before = list(remembered(message.content[0])) if message.content else []
     blocks = before or _texts(message.thought)
     for call in message.content:
-        block = {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)}
+        name = called(call, _NAME)
+        block = {"type": "tool_use", "id": call.id, "name": name, "input": arguments_of(call)}
         blocks.append(block)
     return blocks
 
@@ -106,7 +113,9 @@ def _results(message: FunctionExecutionResultMessage) -> list[Block]:
         {
             "type": "tool_result",
             "tool_use_id": result.call_id,
-            "content": result.content,
+            "content": _FAILED
+            if result.is_error and not result.content.strip()
+            else result.content,
             **({"is_error": True} if result.is_error else {}),
         }
         for result in message.content
@@ -114,9 +123,18 @@ def _results(message: FunctionExecutionResultMessage) -> list[Block]:
 
 
 def to_tools(tools: Sequence[ToolSchema]) -> list[dict[str, Any]]:
-    """Return *tools* as the API takes them."""
+    """Return *tools* as the API takes them.
+
+    Raises:
+        ValueError: a tool's name cannot be one.
+    """
     found: list[dict[str, Any]] = []
     for tool in tools:
+        if not _NAME.fullmatch(tool["name"]):
+            raise ValueError(
+                f"a tool's name has up to 128 letters, digits, '_' and '-', not {tool['name']!r}: "
+                f"call the tool otherwise"
+            )
         schema = dict(tool.get("parameters", {"type": "object", "properties": {}}))
         entry: dict[str, Any] = {"name": tool["name"], "input_schema": schema}
         if description := tool.get("description"):
@@ -133,7 +151,7 @@ def called_tools(messages: Sequence[LLMMessage]) -> list[dict[str, Any]]:
     A conversation goes on without tools when a model is to say what it makes of their results.
     """
     names = {
-        call.name: None  # a dict keeps the order
+        called(call, _NAME): None  # a dict keeps the order
         for message in messages
         if isinstance(message, AssistantMessage) and not isinstance(message.content, str)
         for call in message.content

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from pydantic import BaseModel
@@ -42,9 +43,9 @@ class SdkClient(ChatCompletionClient, ABC):
 
     #: The provider's name for what `json_output` says, in ``extra_create_args``.
     _format_argument: ClassVar[str] = "response_format"
-    #: The provider's names for ``max_tokens`` and ``stop``, in ``extra_create_args``, where it has
-    #: others. So whoever does not know which client it is can say both.
-    _own_names: ClassVar[Mapping[str, str]] = {}
+    #: The provider's names for ``max_tokens`` and ``stop``, in ``extra_create_args``, where it, or
+    #: the model, has others. So whoever does not know which client it is can say both.
+    _own_names: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -92,6 +93,11 @@ class SdkClient(ChatCompletionClient, ABC):
     @abstractmethod
     def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         """Make the request and give the answer piece by piece, and last as a whole."""
+
+    @property
+    @abstractmethod
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
 
     @abstractmethod
     async def _close(self) -> None:
@@ -184,16 +190,18 @@ class SdkClient(ChatCompletionClient, ABC):
         self, json_output: bool | type[BaseModel] | None, extra: Mapping[str, Any]
     ) -> tuple[bool | type[BaseModel] | None, Mapping[str, Any]]:
         """Find the one place that says what the output is to look like."""
-        wanted = extra.get(self._format_argument)
-        if wanted is None:
+        if self._format_argument not in extra:
             return (self._output_type if json_output is None else json_output), extra
+        wanted = extra[self._format_argument]
+        rest = {name: extra[name] for name in extra if name != self._format_argument}
+        if wanted is None:  # no format for this call, whatever is usual
+            return (False if json_output is None else json_output), rest
         if json_output is not None:
             raise ValueError(
                 f"json_output and extra_create_args[{self._format_argument!r}] both say what the "
                 f"output is to look like: pass one of them"
             )
         if isinstance(wanted, type) and issubclass(wanted, BaseModel):
-            rest = {name: extra[name] for name in extra if name != self._format_argument}
             return wanted, rest
         return None, extra
 

@@ -62,7 +62,8 @@ class ChatCompletionCache(ChatCompletionClient, Component[ChatCompletionCacheCon
     What is answered from the store has ``cached=True`` and counts in no usage. A request is the
     same if the client, its configuration and all arguments are: messages with their pictures,
     tools, tool choice, JSON output and extra arguments. Whether it is streamed makes no difference.
-    Identical calls of `create` at the same time make one request. Failures are not kept.
+    Identical calls of `create` at the same time make one request. Failures are not kept, and no
+    answers with the finish reason ``unknown``: a server may have ended them early.
 
     Requests with an extra argument that cannot be told from another one, such as a function, are
     never answered from the store. A *client* that cannot be dumped shares its answers with no
@@ -157,7 +158,8 @@ class ChatCompletionCache(ChatCompletionClient, Component[ChatCompletionCacheCon
     ) -> AsyncGenerator[str | CreateResult, None]:
         """Give the answer that is kept, in the pieces in which it came, or ask for one and keep it.
 
-        One that came whole is one piece. A stream that is left before its end keeps nothing.
+        One that came whole is one piece. A stream that is left before its end keeps nothing, and
+        neither does one that the server has ended before its end.
 
         Raises:
             MessageCancelled: the token was cancelled.
@@ -209,7 +211,8 @@ class ChatCompletionCache(ChatCompletionClient, Component[ChatCompletionCacheCon
         return entry
 
     def _keep(self, key: str, entry: _Entry) -> None:
-        self.store.set(key, entry.model_dump(mode="json"))
+        if entry.result.finish_reason != "unknown":
+            self.store.set(key, entry.model_dump(mode="json"))
 
     async def close(self) -> None:
         """Close the client. The store stays open: it belongs to whoever has made it."""

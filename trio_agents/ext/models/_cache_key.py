@@ -1,8 +1,9 @@
 """What makes two requests the same one: everything that an answer depends on.
 
-That is all arguments of the call and the client with its configuration, so that clients may share a
-store. Secrets in the configuration are left out: with another API key the answer is the same, and
-what is kept for years should not be made of them.
+That is all arguments of the call, the client with its configuration, so that clients may share a
+store, and the server that it asks, which an environment variable may name. Secrets in the
+configuration are left out: with another API key the answer is the same, and what is kept for years
+should not be made of them.
 
 What is in doubt is not the same. A request with an argument that has no faithful text has no key,
 and a client that cannot describe itself shares its answers with no other.
@@ -26,6 +27,7 @@ from ..._sansio._errors import ComponentError
 from ...models._client import ChatCompletionClient, ToolChoice
 from ...models._messages import LLMMessage
 from ...models._requests import tool_schemas
+from ._base import SdkClient
 
 __all__ = ["identity_of", "key_of"]
 
@@ -34,7 +36,9 @@ def identity_of(client: ChatCompletionClient) -> str:
     """Return a text that is the same for clients that give the same answers, in any process."""
     try:
         described = client.dump_component()
-        return _text([described.provider, described.component_version, described.config])
+        server = client.server if isinstance(client, SdkClient) else None
+        parts = [described.provider, described.component_version, described.config, server]
+        return _text(parts)
     except (NotImplementedError, ComponentError, TypeError, ValueError):
         return str(uuid4())  # no description, or one that is no JSON
 

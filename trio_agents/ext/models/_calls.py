@@ -5,27 +5,51 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Collection
 from typing import Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import FinishReasons
 
-__all__ = ["arguments_of", "function_call", "stopped_for_calls"]
+__all__ = ["arguments_of", "as_name", "called", "function_call", "stopped_for_calls", "written"]
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]", re.ASCII)
 
 
-def function_call(id: str | None, name: str, arguments: str) -> FunctionCall:
+def function_call(
+    id: str | None, name: str | None, arguments: object, offered: Collection[str] = ()
+) -> FunctionCall:
     """Make a call that can be answered, and sent back to the API as part of the conversation.
 
     Some local servers give no ids, and results refer to them: then one is made up. Models now and
-    then invent names that the APIs refuse: these are mended, and no tool will have them.
+    then invent names that the APIs refuse: these are mended, and no tool will have them. Names of
+    the tools that were *offered* are left alone: what is a name depends on the API.
     """
     return FunctionCall(
         id=id or f"call_{uuid.uuid4().hex}",
-        name=_NOT_IN_NAMES.sub("_", name)[:64],
-        arguments=arguments,
+        name=name if name and name in offered else as_name(name or "_"),
+        arguments=written(arguments),
     )
+
+
+def as_name(text: str) -> str:
+    """Return *text*, or what is most like it, as a name that all APIs take."""
+    return _NOT_IN_NAMES.sub("_", text)[:64]
+
+
+def called(call: FunctionCall, names: re.Pattern[str]) -> str:
+    """Return the name in *call* for an API that refuses others than those of the pattern *names*.
+
+    The conversation may be one that was had with a client that takes more.
+    """
+    return call.name if names.fullmatch(call.name) else as_name(call.name)
+
+
+def written(arguments: object) -> str:
+    """Return *arguments* as text: some servers send the object, or nothing, in its place."""
+    if isinstance(arguments, str):
+        return arguments
+    return "{}" if arguments is None else json.dumps(arguments)
 
 
 def arguments_of(call: FunctionCall) -> dict[str, Any]:

@@ -108,7 +108,7 @@ class ModelTable:
                 f'as in model_info={{"vision": False, "function_calling": True, '
                 f'"json_output": True, "structured_output": False, "family": "unknown"}}'
             )
-        return known.info
+        return cast(ModelInfo, {**known.info})  # a copy: the table is for all clients
 
     def token_limit(self, model: str) -> int | None:
         """Return how many tokens *model* has room for; None if that is not known."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import json
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self, Unpack, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from ..._components._component import Component
 from ..._components._extras import import_extra
@@ -17,7 +21,8 @@ from ._config import as_options, given, plain_headers, taken_apart
 from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClientConfiguration
 from ._ollama_messages import Assembly, to_messages, to_tools
 from ._ollama_models import MODELS, untagged
-from ._sdk import accepted_arguments, check_arguments
+from ._ollama_tools import quietly, whole_tools
+from ._sdk import accepted_arguments, check_arguments, no_answer
 
 __all__ = ["OllamaChatCompletionClient"]
 
@@ -47,7 +52,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         "trio_agents.ext.models.ollama.OllamaChatCompletionClient"
     )
     _format_argument: ClassVar[str] = "format"
-    _own_names: ClassVar[Mapping[str, str]] = {"max_tokens": "num_predict"}
+    _own_names: Mapping[str, str] = MappingProxyType({"max_tokens": "num_predict"})
 
     def __init__(self, **options: Unpack[OllamaClientConfiguration]) -> None:
         """Make the SDK's client. Nothing is sent.
@@ -81,6 +86,8 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             **{"limits": httpx.Limits(max_connections=None, max_keepalive_connections=20)}
             | dict(objects.get("http_options", {})),
         )
+        # The SDK tells nobody whom it asks; the variable is its own.
+        self._server = config.host or os.environ.get("OLLAMA_HOST", "")
         name = untagged(config.model)
         super().__init__(
             model=config.model,
@@ -125,23 +132,37 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         request["messages"] = to_messages(messages)
         return request
 
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return self._server
+
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
-        assembly = Assembly(self._model_info["family"])
-        for _ in assembly.add(await self._sdk.chat(stream=False, **request)):
+        assembly = Assembly(self._model_info["family"], _offered(request))
+        with _answers_only():
+            answer = await self._chat(request, stream=False)
+        for _ in assembly.add(answer):
             pass
         return assembly.result()
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
-        assembly = Assembly(self._model_info["family"])
-        stream: AsyncGenerator[Any, None] = await self._sdk.chat(stream=True, **request)
+        assembly = Assembly(self._model_info["family"], _offered(request))
+        stream: AsyncGenerator[Any, None] = await self._chat(request, stream=True)
         try:
-            async for piece in stream:
-                for text in assembly.add(piece):
-                    yield text
+            with _answers_only():
+                async for piece in stream:
+                    for text in assembly.add(piece):
+                        yield text
         finally:
             # The SDK's generator holds the connection. Closing that does not wait.
             await stream.aclose()
         yield assembly.result()
+
+    async def _chat(self, request: Mapping[str, Any], *, stream: bool) -> Any:
+        arguments: dict[str, Any] = {**request, "stream": stream}
+        if arguments.get("tools"):
+            arguments["tools"] = whole_tools(arguments["tools"])
+        return await quietly(self._sdk.chat(**arguments))
 
     async def _close(self) -> None:
         await self._sdk.close()
@@ -153,6 +174,26 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
     @classmethod
     def _from_config(cls, config: BaseOllamaClientConfigurationConfigModel) -> Self:
         return cls(**cast(Any, as_options(config)))
+
+
+def _offered(request: Mapping[str, Any]) -> frozenset[str]:
+    # Those of a caller may be objects of the SDK, or functions.
+    tools: Sequence[object] = request.get("tools") or ()
+    plain = [cast("dict[str, Any]", tool) for tool in tools if isinstance(tool, dict)]
+    return frozenset(tool["function"]["name"] for tool in plain)
+
+
+@contextmanager
+def _answers_only() -> Generator[None]:
+    """Make what is not an answer of a model an error that quotes it."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise no_answer(error.doc) from None
+    except ValidationError as error:
+        if error.title != "ChatResponse":
+            raise
+        raise no_answer(error.errors(include_url=False)[0]["input"]) from None
 
 
 def _schema(json_output: bool | type[BaseModel]) -> str | dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,8 @@ from ...models._messages import (
     UserMessage,
 )
 from ._calls import arguments_of, function_call, stopped_for_calls
-from ._thinking import ThoughtMarks, without_thought
+from ._sdk import no_answer
+from ._thinking import ThoughtMarks, beside_calls, without_thought
 
 if TYPE_CHECKING:
     from ollama import ChatResponse
@@ -53,7 +54,7 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             pictures = [part.to_base64() for part in parts if isinstance(part, Image)]
             return [{**entry, "images": pictures} if pictures else entry]
         case AssistantMessage():
-            return [_assistant(message)]
+            return _assistant(message)
         case FunctionExecutionResultMessage():
             return [
                 {"role": "tool", "tool_name": result.name, "content": result.content}
@@ -61,14 +62,16 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             ]
 
 
-def _assistant(message: AssistantMessage) -> dict[str, Any]:
+def _assistant(message: AssistantMessage) -> list[dict[str, Any]]:
     if isinstance(message.content, str):
-        return {"role": "assistant", "content": message.content}
+        return [{"role": "assistant", "content": message.content}]
+    if not message.content:  # no calls at all
+        return [{"role": "assistant", "content": message.thought}] if message.thought else []
     calls = [
         {"function": {"name": call.name, "arguments": arguments_of(call)}}
         for call in message.content
     ]
-    return {"role": "assistant", "content": message.thought or "", "tool_calls": calls}
+    return [{"role": "assistant", "content": message.thought or "", "tool_calls": calls}]
 
 
 def to_tools(tools: Sequence[ToolSchema]) -> list[dict[str, Any]]:
@@ -92,9 +95,11 @@ class Assembly:
 
     Attributes:
         family: The model's family.
+        offered: The names of the tools that the model can call.
     """
 
     family: str
+    offered: Collection[str] = ()
     _text: list[str] = field(default_factory=list[str])
     _thought: list[str] = field(default_factory=list[str])
     _calls: list[FunctionCall] = field(default_factory=list[FunctionCall])
@@ -104,9 +109,11 @@ class Assembly:
     _usage: RequestUsage = field(default_factory=lambda: RequestUsage(0, 0))
     _reason: str | None = None
     _marks: ThoughtMarks = field(default_factory=ThoughtMarks)
+    _began: bool = False
 
     def add(self, piece: ChatResponse) -> Iterator[str]:
         """Take a piece, and give the texts that a reader sees of it."""
+        self._began = True
         message = piece.message
         if message.thinking:
             self._thought.append(message.thinking)
@@ -116,7 +123,7 @@ class Assembly:
             yield from self._marks.text(message.content)
         for call in message.tool_calls or ():
             arguments = json.dumps(dict(call.function.arguments))
-            self._calls.append(function_call(None, call.function.name, arguments))
+            self._calls.append(function_call(None, call.function.name, arguments, self.offered))
         self._logprobs.extend(_logprobs(piece))
         if piece.done:
             self._reason = piece.done_reason
@@ -124,13 +131,19 @@ class Assembly:
             yield from self._marks.end()
 
     def result(self) -> CreateResult:
-        """Return the whole answer. Cut off, its finish reason is that nobody has said one."""
+        """Return the whole answer. Cut off, its finish reason is that nobody has said one.
+
+        Raises:
+            RuntimeError: the server has sent nothing of a model's.
+        """
+        if not self._began:
+            raise no_answer("")
         thought, text = without_thought(self.family, "".join(self._text))
         thought = "".join(self._thought) or thought
         content: str | list[FunctionCall] = text
         finish = _REASONS.get(self._reason, "unknown")
         if self._calls:
-            content, thought = self._calls, text or thought
+            content, thought = self._calls, beside_calls(text, thought)
             finish = stopped_for_calls(finish)
         return CreateResult(
             finish_reason=finish,

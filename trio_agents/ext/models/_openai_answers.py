@@ -6,9 +6,10 @@ reasons for stopping wrong, thoughts in fields of other names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import (
@@ -18,17 +19,19 @@ from ...models._messages import (
     RequestUsage,
     TopLogprob,
 )
-from ._calls import function_call, stopped_for_calls
-from ._thinking import ThoughtMarks, without_thought
+from ._calls import function_call, stopped_for_calls, written
+from ._sdk import no_answer, no_stream
+from ._thinking import ThoughtMarks, beside_calls, without_thought
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
     from openai.types.chat import (
         ChatCompletion,
         ChatCompletionChunk,
+        ChatCompletionMessage,
         ChatCompletionTokenLogprob as TheirLogprob,
     )
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+    from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
 
 __all__ = ["Assembly", "from_completion"]
 
@@ -48,10 +51,13 @@ def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
         RuntimeError: the server has answered, but not with an answer of a model.
     """
     # Servers that only look like OpenAI's put their errors here, with status 200.
-    if not completion.choices:
-        raise _nothing(completion.model_extra)
+    # And others a page, which the SDK hands on as it is.
+    if not getattr(completion, "choices", None):
+        raise no_answer(getattr(completion, "model_extra", completion))
     choice = completion.choices[0]
-    message = choice.message
+    message = cast("ChatCompletionMessage | None", choice.message)
+    if message is None:
+        raise no_answer(completion.to_dict())
     return _to_result(
         family,
         reason=choice.finish_reason,
@@ -66,10 +72,6 @@ def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
         usage=_usage(completion.usage),
         logprobs=_logprobs((choice.logprobs and choice.logprobs.content) or ()),
     )
-
-
-def _nothing(said: object) -> RuntimeError:
-    return RuntimeError(f"the server answered without an answer of a model; it said: {said!r}")
 
 
 def _to_result(
@@ -89,7 +91,7 @@ def _to_result(
     finish = _REASONS.get(reason, "unknown")
     if calls:
         # Text beside calls goes back to the API beside them, see `to_messages`.
-        content, thought, finish = calls, text or thought, stopped_for_calls(finish)
+        content, thought, finish = calls, beside_calls(text, thought), stopped_for_calls(finish)
     elif refusal:
         # Nobody should take it for an answer, and CreateResult has no other word for it.
         content, finish = refusal, "content_filter"
@@ -140,6 +142,25 @@ class _Call:
     name: str = ""
     arguments: str = ""
 
+    def is_gone_on_with_by(self, delta: ChoiceDeltaToolCall) -> bool:
+        """Tell whether *delta*, which has this call's index, is a piece of it.
+
+        Some servers send each call whole, and all of them with index 0 or none at all; and some of
+        these without ids.
+        """
+        if delta.id:
+            return not self.id or delta.id == self.id
+        named = delta.function is not None and delta.function.name
+        return not (named and self.name and self.is_whole())
+
+    def is_whole(self) -> bool:
+        """Tell whether the arguments can be all that there are."""
+        try:
+            json.loads(self.arguments)
+        except ValueError:
+            return False
+        return True
+
 
 @dataclass
 class Assembly:
@@ -155,10 +176,12 @@ class Assembly:
     Attributes:
         family: The model's family.
         model: The model that answers, once it has said so.
+        kind: The content type of what the server sends.
     """
 
     family: str
     model: str = ""
+    kind: str | None = None
     _text: list[str] = field(default_factory=list[str])
     _refusal: list[str] = field(default_factory=list[str])
     _reasoning: list[str] = field(default_factory=list[str])
@@ -179,8 +202,10 @@ class Assembly:
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices or ():
             self._began = True
-            delta = choice.delta
             self._reason = choice.finish_reason or self._reason
+            delta = cast("ChoiceDelta | None", choice.delta)
+            if delta is None:  # what Azure's filter finds while the model goes on
+                continue
             if choice.logprobs and choice.logprobs.content:
                 self._logprobs.extend(_logprobs(choice.logprobs.content))
             if reasoning := _reasoning(delta.model_extra):
@@ -196,15 +221,14 @@ class Assembly:
 
     def _add_calls(self, deltas: Iterable[ChoiceDeltaToolCall]) -> None:
         for delta in deltas:
-            # Some servers send each call whole, and all of them with index 0 or none at all.
             call = self._open.get(delta.index)
-            if call is None or (delta.id and call.id and delta.id != call.id):
+            if call is None or not call.is_gone_on_with_by(delta):
                 call = self._open[delta.index] = _Call()
                 self._calls.append(call)
             call.id = call.id or delta.id or ""
             if delta.function is not None:
                 call.name += delta.function.name or ""
-                call.arguments += delta.function.arguments or ""
+                call.arguments += written(delta.function.arguments or "")
 
     def result(self) -> CreateResult:
         """Return the whole answer. Cut off, its finish reason is that nobody has said one.
@@ -215,7 +239,7 @@ class Assembly:
             RuntimeError: the server has sent nothing of a model's.
         """
         if not self._began:
-            raise _nothing(None)
+            raise no_stream(self.kind)
         return _to_result(
             self.family,
             reason=self._reason,

@@ -17,7 +17,9 @@ from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
+from ...models._model_info import ModelFamily
 from ._base import SdkClient
+from ._calls import as_name
 from ._config import as_options, given, plain_headers, taken_apart
 from ._known_models import is_same_model
 from ._openai_answers import Assembly, from_completion
@@ -38,6 +40,9 @@ __all__ = ["BaseOpenAIChatCompletionClient", "OpenAIChatCompletionClient"]
 
 # What the client itself says, and what asks for answers that it would not understand.
 _OURS: Final = ("messages", "stream", "functions", "function_call", "n")
+# Both say how many tokens an answer may have. Models that think take the second one only.
+_MOST: Final = {"max_tokens": "max_completion_tokens"}
+_THINKING: Final = (ModelFamily.GPT_5, ModelFamily.O1, ModelFamily.O3, ModelFamily.O4)
 # Arguments of the constructors that no configuration can describe.
 OBJECTS: Final = ("http_client", "token_counter")
 
@@ -66,6 +71,11 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
         self._config = config
         self._accepted = accepted_arguments(sdk.chat.completions.create, _OURS)
         self._create_arguments = given(config, CREATE_ARGUMENTS - {"n"})
+        if self._model_info["family"] in _THINKING:
+            self._own_names = _MOST
+            for name in _MOST.keys() & self._create_arguments.keys():
+                value = self._create_arguments.pop(name)
+                self._create_arguments.setdefault(_MOST[name], value)
 
     # What usage costs while streaming depends on the server: it counts only if it is asked to.
     def create_stream(
@@ -118,6 +128,9 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
             request["tool_choice"] = to_tool_choice(tool_choice)
         else:
             request.pop("parallel_tool_calls", None)  # refused where there are no tools
+        for names in _MOST.items():
+            if extra.keys() & {*names}:  # the API refuses both
+                request = {name: request[name] for name in request if name not in names}
         request |= extra
         request["messages"] = to_messages(
             messages,
@@ -126,6 +139,11 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
             include_name=self._config.include_name_in_message is not False,
         )
         return request
+
+    @property
+    def server(self) -> str:
+        """The address of the server, whoever has said it: it may be the environment."""
+        return str(self._sdk.base_url)
 
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         request.pop("stream_options", None)  # refused unless it is a stream
@@ -138,6 +156,7 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
         assembly = Assembly(self._model_info["family"])
         # under_token closes this generator, however it ends, and so the block.
         async with await self._sdk.chat.completions.create(stream=True, **request) as stream:
+            assembly.kind = stream.response.headers.get("content-type")
             async for chunk in stream:
                 for text in assembly.add(chunk):
                     yield text  # noqa: ASYNC119
@@ -244,5 +263,6 @@ def response_format(json_output: bool | type[BaseModel]) -> dict[str, Any]:
     schema = openai.pydantic_function_tool(json_output)["function"]["parameters"]
     return {
         "type": "json_schema",
-        "json_schema": {"name": json_output.__name__, "schema": schema, "strict": True},
+        # The name of a generic class has brackets, which the API refuses.
+        "json_schema": {"name": as_name(json_output.__name__), "schema": schema, "strict": True},
     }

@@ -21,6 +21,7 @@ from ...models._messages import (
     UserMessage,
 )
 from ...models._model_info import ModelFamily
+from ._calls import called
 
 __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 
@@ -57,7 +58,7 @@ def to_messages(
             case UserMessage():
                 found.append(_user(message, add_name_prefixes, include_name))
             case AssistantMessage():
-                found.append(_assistant(message))
+                found.extend(_assistant(message))
             case FunctionExecutionResultMessage():
                 found.extend(
                     {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
@@ -95,31 +96,45 @@ def _user(message: UserMessage, prefix: bool, include_name: bool) -> Message:
     return user
 
 
-def _assistant(message: AssistantMessage) -> Message:
+def _assistant(message: AssistantMessage) -> list[Message]:
     if isinstance(message.content, str):
-        return {"role": "assistant", "content": message.content}
+        return [{"role": "assistant", "content": message.content}]
+    if not message.content:  # the API refuses a list of no calls
+        return [{"role": "assistant", "content": message.thought}] if message.thought else []
     calls = [
         {
             "id": call.id,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
+            "function": {"name": called(call, NAME), "arguments": call.arguments},
         }
         for call in message.content
     ]
     # What was said beside the calls is the thought, see `to_result`.
-    return {"role": "assistant", "content": message.thought, "tool_calls": calls}
+    return [{"role": "assistant", "content": message.thought, "tool_calls": calls}]
 
 
 def _for_claude(messages: list[Message]) -> list[Message]:
     # What belongs to calls stays: a call without its result is refused, an empty result is not.
+    spared = [
+        message if message["role"] == "tool" else {**message, "content": _said(message["content"])}
+        for message in messages
+    ]
     kept = [
         message
-        for message in messages
-        if message["content"] != "" or message["role"] == "tool" or "tool_calls" in message
+        for message in spared
+        if message["content"] or message["role"] == "tool" or "tool_calls" in message
     ]
     if kept and kept[-1]["role"] == "assistant" and isinstance(kept[-1]["content"], str):
         kept[-1] = {**kept[-1], "content": kept[-1]["content"].rstrip()}
     return kept
+
+
+def _said(content: Any) -> Any:
+    """Return *content* without texts that are blank; None if nothing is left."""
+    if isinstance(content, str):
+        return content if content.strip() else None
+    parts = [part for part in content or () if part["type"] != "text" or part["text"].strip()]
+    return parts or None
 
 
 def _for_gemini(messages: list[Message]) -> list[Message]:

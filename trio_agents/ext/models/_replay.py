@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 from pydantic import BaseModel
@@ -59,7 +59,8 @@ class ReplayChatCompletionClientConfig(BaseModel):
     """The configuration of a `ReplayChatCompletionClient`."""
 
     chat_completions: Sequence[str | CreateResult]
-    model_info: ModelInfo | None = None
+    # Not ModelInfo: older descriptions have no structured_output. The client checks it.
+    model_info: dict[str, Any] | None = None
 
 
 class ReplayChatCompletionClient(ChatCompletionClient, Component[ReplayChatCompletionClientConfig]):
@@ -94,7 +95,7 @@ class ReplayChatCompletionClient(ChatCompletionClient, Component[ReplayChatCompl
         if model_info is not None:
             validate_model_info(model_info)
         self.chat_completions: list[str | CreateResult] = list(chat_completions)
-        self._model_info = _ABLE if model_info is None else model_info
+        self._model_info = cast(ModelInfo, {**(_ABLE if model_info is None else model_info)})
         self._create_calls: list[dict[str, Any]] = []
         self._create_stream_calls: list[dict[str, Any]] = []
         self._cached = True  # as AutoGen's: a prepared answer costs nothing
@@ -258,12 +259,12 @@ class ReplayChatCompletionClient(ChatCompletionClient, Component[ReplayChatCompl
 
     def _to_config(self) -> ReplayChatCompletionClientConfig:
         return ReplayChatCompletionClientConfig(
-            chat_completions=self.chat_completions, model_info=self._model_info
+            chat_completions=self.chat_completions, model_info={**self._model_info}
         )
 
     @classmethod
     def _from_config(cls, config: ReplayChatCompletionClientConfig) -> Self:
-        return cls(config.chat_completions, config.model_info)
+        return cls(config.chat_completions, cast("ModelInfo | None", config.model_info))
 
 
 def _arguments(

@@ -12,7 +12,7 @@ from typing import Final
 
 from ...models._model_info import ModelFamily
 
-__all__ = ["ThoughtMarks", "without_thought"]
+__all__ = ["ThoughtMarks", "beside_calls", "without_thought"]
 
 _BEGIN: Final = "<think>"
 _END: Final = "</think>"
@@ -46,3 +46,11 @@ def without_thought(family: str, text: str) -> tuple[str, str]:
     """Return the thought that stands in *text*, if there is one, and the rest of it."""
     found = _WRITTEN.fullmatch(text) if family == ModelFamily.R1 else None
     return (found["thought"].strip(), found["rest"]) if found else ("", text)
+
+
+def beside_calls(text: str, thought: str) -> str:
+    """Return the thought of an answer with calls: what was said beside them, if that is anything.
+
+    Models that think often put an empty line before their calls.
+    """
+    return text if text.strip() else thought
