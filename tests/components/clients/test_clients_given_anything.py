@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 from contextlib import aclosing
 from typing import Annotated, Any, Final, Optional
 
+import anyio
+import anyio.to_thread
 import httpx
 import httpx2
 import pytest
+import trio
 from pydantic import BaseModel, Field
 
 from trio_agents.ext.models.ollama import OllamaChatCompletionClient
@@ -174,3 +178,30 @@ async def test_a_tool_of_any_name_can_be_called_on_ollama() -> None:
         assert isinstance(result.content, list)
         assert [call.name for call in result.content] == ["fs.read"]
     await client.close()
+
+
+def test_on_another_event_loop_a_client_says_so(provider: Provider) -> None:
+    client, http_client = answering(provider, "<p>", type="text/html")
+
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="without an answer of a model"):
+            await client.create(ASKED)
+
+    async def ask_elsewhere() -> None:
+        for call in (client.create(ASKED), anext(client.create_stream(ASKED)), client.close()):
+            with pytest.raises(
+                RuntimeError, match=r"this \w+Client was used on another event loop"
+            ):
+                await call
+
+    async def close() -> None:
+        await ask()
+        await closed(client, http_client)
+
+    async def all_on_this_loop() -> None:
+        await ask()
+        await anyio.to_thread.run_sync(anyio.run, ask_elsewhere)
+        await anyio.to_thread.run_sync(trio.run, ask_elsewhere)
+        await close()
+
+    asyncio.run(all_on_this_loop())

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from ..._components._tool import Tool
 from ..._components._tool_schema import ToolSchema
+from ..._loops._one_loop import OneLoop
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._errors import ComponentError
@@ -70,6 +71,7 @@ class SdkClient(ChatCompletionClient, ABC):
             if value is not None
         }
         self._usage = UsageCounter()
+        self._one_loop = OneLoop()
         self._what = f"a request of {type(self).__name__} to {model}"
 
     def __repr__(self) -> str:
@@ -139,9 +141,12 @@ class SdkClient(ChatCompletionClient, ABC):
                 such argument.
             pydantic.ValidationError: the model was done, and its answer is not what the type in
                 *json_output* validates.
+            RuntimeError: the client was used on another event loop before, or the server's answer
+                is none of a model.
             MessageCancelled: the token was cancelled.
             Exception: what the SDK raises, as it is, with a note.
         """
+        self._check_loop()
         json_output, extra = self._wanted(json_output, extra_create_args)
         request = self._checked_request(messages, tools, tool_choice, json_output, extra)
         with token_scope(cancellation_token, self._what), noted(f"in {self._what}"):
@@ -168,6 +173,7 @@ class SdkClient(ChatCompletionClient, ABC):
         collector; ``async with aclosing(client.create_stream(...)) as stream`` closes it at once.
         Arguments and errors are those of `create`.
         """
+        self._check_loop()
         json_output, extra = self._wanted(json_output, extra_create_args)
         request = self._checked_request(messages, tools, tool_choice, json_output, extra)
         log_stream_start(messages, model=self._model)
@@ -252,8 +258,16 @@ class SdkClient(ChatCompletionClient, ABC):
                 json_output.model_validate_json(result.content)
 
     async def close(self) -> None:
-        """Release the connections. The client cannot be used afterwards; a second call is fine."""
+        """Release the connections. The client cannot be used afterwards; a second call is fine.
+
+        Raises:
+            RuntimeError: it was used on another event loop, and is to be closed there.
+        """
+        self._check_loop()
         await self._close()
+
+    def _check_loop(self) -> None:
+        self._one_loop.check(f"this {type(self).__name__}")
 
     def actual_usage(self) -> RequestUsage:
         """Return what the requests of this client have cost."""
