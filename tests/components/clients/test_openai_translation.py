@@ -569,3 +569,25 @@ def test_system_messages_are_one_for_a_model_that_takes_one() -> None:
     said: list[LLMMessage] = [SystemMessage(content="a"), SystemMessage(content="b")]
     assert [message["content"] for message in request(said)] == ["a", "b"]
     assert [message["content"] for message in request(said, model="gemini-2.0-flash")] == ["a\nb"]
+
+
+def test_a_character_that_comes_in_two_halves_is_one() -> None:
+    first, second = "\ud83d", "\ude00"  # of a grinning face, in UTF-16
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"a": "' + first}}
+    rest = {"index": 0, "function": {"arguments": second + '"}'}}
+    *texts, text = assembled(
+        chunk({"content": "ha " + first}), chunk({"content": second + "!"}), chunk({}, "stop")
+    )
+    assert texts == ["ha ", "\U0001f600!"]
+    assert isinstance(text, CreateResult)
+    assert text.content == "ha \U0001f600!"
+    *_, called = assembled(chunk({"tool_calls": [call]}), chunk({"tool_calls": [rest]}))
+    assert isinstance(called, CreateResult)
+    assert isinstance(called.content, list)
+    assert called.content[0].arguments == '{"a": "\U0001f600"}'
+
+
+def test_half_a_character_at_the_end_can_be_printed() -> None:
+    *_, result = assembled(chunk({"content": "ha \ud83d"}), chunk({}, "stop"))
+    assert isinstance(result, CreateResult)
+    assert result.content == "ha \ufffd"

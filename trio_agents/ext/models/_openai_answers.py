@@ -21,7 +21,7 @@ from ...models._messages import (
 )
 from ._calls import function_call, stopped_for_calls, written
 from ._sdk import no_answer, no_stream
-from ._thinking import ThoughtMarks, beside_calls, without_thought
+from ._thinking import Pieces, ThoughtMarks, beside_calls, without_thought
 
 if TYPE_CHECKING:
     from openai.types import CompletionUsage
@@ -140,7 +140,7 @@ def _logprobs(found: Iterable[TheirLogprob]) -> list[ChatCompletionTokenLogprob]
 class _Call:
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: Pieces = field(default_factory=Pieces)
 
     def is_gone_on_with_by(self, delta: ChoiceDeltaToolCall) -> bool:
         """Tell whether *delta*, which has this call's index, is a piece of it.
@@ -156,7 +156,7 @@ class _Call:
     def is_whole(self) -> bool:
         """Tell whether the arguments can be all that there are."""
         try:
-            json.loads(self.arguments)
+            json.loads(self.arguments.whole())
         except ValueError:
             return False
         return True
@@ -182,9 +182,9 @@ class Assembly:
     family: str
     model: str = ""
     kind: str | None = None
-    _text: list[str] = field(default_factory=list[str])
-    _refusal: list[str] = field(default_factory=list[str])
-    _reasoning: list[str] = field(default_factory=list[str])
+    _text: Pieces = field(default_factory=Pieces)
+    _refusal: Pieces = field(default_factory=Pieces)
+    _reasoning: Pieces = field(default_factory=Pieces)
     _calls: list[_Call] = field(default_factory=list[_Call])
     # The call that a piece with this index goes on with.
     _open: dict[int, _Call] = field(default_factory=dict[int, _Call])
@@ -208,13 +208,12 @@ class Assembly:
                 continue
             if choice.logprobs and choice.logprobs.content:
                 self._logprobs.extend(_logprobs(choice.logprobs.content))
-            if reasoning := _reasoning(delta.model_extra):
-                self._reasoning.append(reasoning)
-                yield from self._marks.thought(reasoning)
+            reasoning = _reasoning(delta.model_extra)
+            if reasoning and (shown := self._reasoning.add(reasoning)):
+                yield from self._marks.thought(shown)
             for piece, pieces in ((delta.content, self._text), (delta.refusal, self._refusal)):
-                if piece:
-                    pieces.append(piece)
-                    yield from self._marks.text(piece)
+                if piece and (shown := pieces.add(piece)):
+                    yield from self._marks.text(shown)
             self._add_calls(delta.tool_calls or ())
             if self._reason is not None:
                 yield from self._marks.end()
@@ -228,7 +227,7 @@ class Assembly:
             call.id = call.id or delta.id or ""
             if delta.function is not None:
                 call.name += delta.function.name or ""
-                call.arguments += written(delta.function.arguments or "")
+                call.arguments.add(written(delta.function.arguments or ""))
 
     def result(self) -> CreateResult:
         """Return the whole answer. Cut off, its finish reason is that nobody has said one.
@@ -243,10 +242,12 @@ class Assembly:
         return _to_result(
             self.family,
             reason=self._reason,
-            text="".join(self._text),
-            refusal="".join(self._refusal),
-            reasoning="".join(self._reasoning),
-            calls=[function_call(call.id, call.name, call.arguments) for call in self._calls],
+            text=self._text.whole(),
+            refusal=self._refusal.whole(),
+            reasoning=self._reasoning.whole(),
+            calls=[
+                function_call(call.id, call.name, call.arguments.whole()) for call in self._calls
+            ],
             usage=_usage(self._usage),
             logprobs=self._logprobs,
         )

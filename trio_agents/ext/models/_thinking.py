@@ -12,11 +12,42 @@ from typing import Final
 
 from ...models._model_info import ModelFamily
 
-__all__ = ["ThoughtMarks", "beside_calls", "without_thought"]
+__all__ = ["Pieces", "ThoughtMarks", "beside_calls", "without_thought"]
 
 _BEGIN: Final = "<think>"
 _END: Final = "</think>"
 _WRITTEN: Final = re.compile(rf"\s*{_BEGIN}(?P<thought>.*?){_END}\s*(?P<rest>.*)", re.DOTALL)
+
+
+class Pieces:
+    """A text that comes in pieces.
+
+    Servers written in JavaScript cut between any two of its characters, which are UTF-16: an emoji
+    may come as two halves, and neither of them can be printed or sent.
+    """
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._half = ""
+
+    def add(self, piece: str) -> str:
+        """Take a piece, and give what can be shown: a half waits for its other one."""
+        piece, self._half = self._half + piece, ""
+        if "\ud800" <= piece[-1:] <= "\udbff":
+            piece, self._half = piece[:-1], piece[-1]
+        piece = _mended(piece)
+        self._texts.append(piece)
+        return piece
+
+    def whole(self) -> str:
+        """Return the text. A half without another one is a question mark in a diamond."""
+        return "".join(self._texts) + _mended(self._half)
+
+
+def _mended(text: str) -> str:
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 class ThoughtMarks:
