@@ -26,6 +26,7 @@ from trio_agents import (
     TypeSubscription,
 )
 from trio_agents._core._envelope import Request
+from trio_agents.exceptions import Overloaded, UndeliverableException
 
 from . import loop
 from .loop import SingleThreadedAgentRuntime, open_runtime, wait_all_tasks_blocked
@@ -640,6 +641,83 @@ async def test_a_cancelled_message_is_not_kept_alive() -> None:
         del message
         await wait_all_tasks_blocked()
         assert is_gone(reference)
+
+
+@pytest.mark.parametrize("how", ["send", "publish"])
+@pytest.mark.parametrize("why", ["mailbox", "mailbox after the wait", "runtime"])
+async def test_a_message_that_is_refused_is_free_at_once(why: str, how: str) -> None:
+    room = loop.Event()
+    options: Any = {"runtime": {"max_pending": 3, "overflow": "raise"}}.get(why, {})
+    if why == "mailbox after the wait":
+        options = {"max_pending": 3}
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await loop.sleep_forever()
+
+    async def make_room(agent: Actor, ctx: MessageContext) -> None:
+        await room.wait()
+
+    async def submit() -> None:
+        message = Message(give_id)
+        reference = weakref.ref(message)
+        try:
+            if how == "send":
+                await runtime.send_message(message, A)
+            else:
+                await runtime.publish_message(message, NEWS)
+        except Overloaded:
+            refused.append(reference)
+        del message
+
+    refused: list[weakref.ref[Message]] = []
+    async with open_runtime(**options) as runtime, loop.open_nursery() as nursery:
+        await Actor.register(
+            runtime, "actor", Actor, max_concurrency=1, mailbox_size=1, overflow="raise"
+        )
+        await runtime.add_subscription(TypeSubscription("news", "actor"))
+        await Actor.register(runtime, "other", Actor)
+        nursery.start_soon(runtime.send_message, wait, A)
+        for _ in range(2):
+            nursery.start_soon(runtime.send_message, make_room, AgentId("other", "a"))
+        await wait_all_tasks_blocked()
+        gc.collect()
+        gc.disable()  # a cycle would keep it until the next collection
+        try:
+            for _ in range(2):
+                nursery.start_soon(submit)
+                await wait_all_tasks_blocked()
+            room.set()
+            await wait_all_tasks_blocked()
+            assert refused
+            assert [reference() for reference in refused] == [None] * len(refused)
+        finally:
+            gc.enable()
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_refusal_of_a_request_by_a_stop_is_free_at_once() -> None:
+    go = loop.Event()
+
+    async def wait(agent: Actor, ctx: MessageContext) -> None:
+        await go.wait()
+
+    async with open_runtime() as runtime, loop.open_nursery() as nursery:
+        await register(runtime)
+        nursery.start_soon(runtime.send_message, wait, A)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(runtime.stop)
+        await wait_all_tasks_blocked()
+        gc.collect()
+        gc.disable()
+        try:
+            try:
+                await runtime.send_message(wait, A)
+            except UndeliverableException as exc:
+                reference = weakref.ref(exc)
+            assert reference() is None
+        finally:
+            gc.enable()
+            go.set()
 
 
 async def test_messages_that_workers_at_rest_have_handled_are_not_kept_alive() -> None:

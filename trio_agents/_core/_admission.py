@@ -121,10 +121,11 @@ class Admission:
         error = self._gate.refusal(envelope)
         if error is not None:
             self._refuse(envelope, str(error))
-            raise error
-        overload = self._overload(envelope, activation)
-        if overload is not None:
-            raise overload
+            try:
+                raise error
+            finally:  # its traceback refers to this frame: they would keep the message alive
+                del error
+        self._check_places(envelope, activation)
         door = self._pipeline.door
 
         def enter() -> None:
@@ -152,12 +153,13 @@ class Admission:
 
         def come_in() -> Overloaded | None:
             # Mailboxes may have become full meanwhile; who is refused anyway is told why.
-            overload = None
             if self._gate.refusal(envelope) is None:
-                overload = self._overload(envelope, activation)
-            if overload is None:
-                enter()
-            return overload
+                try:
+                    self._check_places(envelope, activation)
+                except Overloaded as exc:
+                    return exc
+            enter()
+            return None
 
         if door is None or inside or door.is_open:
             enter()
@@ -181,10 +183,14 @@ class Admission:
                     "its CancellationToken was cancelled before there was room"
                 )
 
-    def _overload(self, envelope: Envelope, activation: Activation | None) -> Overloaded | None:
-        """Give an error if it finds a full mailbox whose policy is to refuse."""
+    def _check_places(self, envelope: Envelope, activation: Activation | None) -> None:
+        """Refuse what finds a full mailbox whose policy is to refuse.
+
+        Raises:
+            Overloaded: and nothing was delivered to anybody.
+        """
         if not self.bounded:
-            return None
+            return
         if activation is not None:
             recipients = [activation]
         else:
@@ -192,7 +198,7 @@ class Admission:
             try:
                 ids = self._pipeline.routes.recipients(envelope.topic)
             except Exception:  # a subscription raised: its turn meets that again, and reports it
-                return None
+                return
             recipients = [
                 self._pipeline.activations[id]
                 for id in ids
@@ -201,12 +207,11 @@ class Admission:
         for recipient in recipients:
             refuses = recipient.is_full and recipient.registration.overflow == "raise"
             if refuses and not recipient.is_reentrant(envelope):
-                return Overloaded(
+                raise Overloaded(
                     f"the mailbox of {recipient.id} is full "
                     f"({recipient.registration.mailbox_size} messages): try again later, or "
                     "let submitters wait with overflow='wait'"
                 )
-        return None
 
     async def wait_for_places(self, publication: Publication) -> None:
         """Wait until all deliveries of *publication* have a place in their mailboxes.
@@ -234,5 +239,8 @@ class Admission:
         if refusal is not None:
             if publication.stage is not SETTLED:
                 self._pipeline.cancel(publication, "its publisher would wait for ever")
-            raise refusal
+            try:
+                raise refusal
+            finally:  # as above
+                del refusal
         reply.raise_if_cancelled()

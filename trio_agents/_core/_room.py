@@ -78,7 +78,10 @@ class Door:
                 token.unlink(link)
         if refusal is not None:
             reply.raise_if_cancelled()
-            raise refusal
+            try:
+                raise refusal
+            finally:  # its traceback refers to this frame: they would keep the message alive
+                refusal = None
         reply.leave_cancellation()
         return entered
 
