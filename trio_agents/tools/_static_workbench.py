@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self, cast
 
 from pydantic import BaseModel, Field
 
+from .._components._check_tool import check_tool
 from .._components._component import Component
 from .._components._component_model import ComponentModel
 from .._components._image import Image
@@ -89,8 +90,11 @@ class StaticWorkbench(Workbench, Component[StaticWorkbenchConfig]):
 
         Raises:
             ValueError: two tools would have the same name, or an override is for none of them.
+            TypeError: one of them is no tool but a function, say.
         """
         self._tools = tuple(tools)
+        for tool in self._tools:
+            check_tool(tool, "tools")
         self._overrides = dict(tool_overrides or {})
         own = {tool.name for tool in self._tools}
         unknown = sorted(self._overrides.keys() - own)

@@ -163,6 +163,12 @@ def test_an_exception_survives_pickling_and_can_be_hashed() -> None:
     assert isinstance(error, Exception)
 
 
+def test_what_is_no_tool_is_refused() -> None:
+    schema: Any = TOOLS[0].schema
+    with pytest.raises(TypeError, match=r"^tools: expected a Tool, not a schema"):
+        ToolAgent("Runs tools.", [schema])
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two tools are called 'add'"):
         ToolAgent("Runs tools.", [FunctionTool(add, ""), FunctionTool(add, "")])

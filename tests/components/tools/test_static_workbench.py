@@ -179,6 +179,23 @@ def test_overrides_that_cannot_be_are_refused(
         StaticWorkbench(tools(), overrides)
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (add, r"not the function add: wrap it in FunctionTool\(function, description\)"),
+        (FunctionTool, r"not the class FunctionTool: give FunctionTool\(\.\.\.\)"),
+        ({"name": "add"}, "not a schema"),
+    ],
+)
+def test_what_is_no_tool_is_refused(what: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^tools: expected a Tool, {message}"):
+        StaticWorkbench([what])
+
+
+def test_a_tool_whose_schema_is_an_error_is_a_tool() -> None:
+    StaticWorkbench([FunctionTool(add, "", strict=True)])
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two tools are called 'add'"):
         StaticWorkbench([*tools(), *tools()])
@@ -271,6 +288,7 @@ class Foreign:
     """A tool that is no `BaseTool`."""
 
     name = "foreign"
+    run_json = print
 
 
 def test_a_tool_that_is_no_base_tool_cannot_be_dumped() -> None:

@@ -345,7 +345,7 @@ class McpSession:
         life.group.start_soon(call.run)
         try:
             while True:
-                with token_scope(cancellation_token, what):
+                with token_scope(cancellation_token, what, has_begun=True):
                     try:
                         item = await receive.receive()
                     except anyio.EndOfStream:
