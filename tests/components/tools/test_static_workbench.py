@@ -157,6 +157,8 @@ async def test_an_override_is_what_models_are_told() -> None:
         name="plus", result=[TextResultContent(content="2")]
     )
     assert text(await workbench.call_tool("add", {"a": 1})) == "2"
+    assert text(await workbench.call_tool("plus")) == "arguments of plus: a: Field required"
+    assert text(await workbench.call_tool("add")) == "arguments of add: a: Field required"
     assert "plus, fail, point" in text(await workbench.call_tool("nothing"))
 
 
