@@ -82,7 +82,7 @@ class ChatCompletionContext(ComponentBase[BaseModel], ABC):
         self._messages = _SavedState.model_validate(state).messages
 
 
-class _SavedState(ChatCompletionContextState):
+class _SavedState(BaseModel):
     """A state to be loaded: without messages it is that of something else, and no empty one."""
 
     model_config = ConfigDict(title="ChatCompletionContextState")
