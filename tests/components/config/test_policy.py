@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextvars
 import asyncio
+import contextvars
 import importlib
 import sys
 import textwrap
