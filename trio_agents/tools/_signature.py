@@ -125,7 +125,7 @@ def arguments_title(name: str) -> str:
 def _is_token(hint: Any) -> bool:
     """Tell whether it is a token, also one with a text or one that may be None."""
     bare = hint.__origin__ if get_origin(hint) is Annotated else hint
-    return CancellationToken in (bare, *get_args(bare))
+    return any(part is CancellationToken for part in (bare, *get_args(bare)))
 
 
 def _fails(field: tuple[Any, Any]) -> bool:
