@@ -6,13 +6,14 @@ takes long tells of its progress meanwhile, and one that fails has a result that
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from _model import Model, run
 from _server import Call, Reply
+from pydantic import TypeAdapter
 
 from trio_agents import (
     AgentId,
@@ -43,6 +44,9 @@ class Message:
 
 
 # [agent]
+ARGUMENTS = TypeAdapter(dict[str, Any])
+
+
 class HarbourMaster(RoutedAgent):
     """Answers with the tools of a workbench."""
 
@@ -77,9 +81,15 @@ class HarbourMaster(RoutedAgent):
 
     async def _call(self, call: FunctionCall, ctx: MessageContext) -> FunctionExecutionResult:
         print(f"  {call.name}({call.arguments})")
+        try:  # some models write nothing where there are no arguments
+            arguments = ARGUMENTS.validate_json(call.arguments or "{}")
+        except ValueError as error:  # the model reads it, and may do better
+            return FunctionExecutionResult(
+                content=str(error), name=call.name, call_id=call.id, is_error=True
+            )
         result = await self._workbench.call_tool(
             call.name,
-            json.loads(call.arguments or "{}"),
+            arguments,
             ctx.cancellation_token,
             call.id,
             progress=self._show,

@@ -69,7 +69,7 @@ class Executor(RoutedAgent):
         except ValueError as error:  # a language that is not run
             output = str(error)
         else:
-            output = result.output.splitlines()[-1]
+            output = (result.output.splitlines() or ["(no output)"])[-1]
         print(f"executor: {output}")
         await self.publish_message(Message(output), DefaultTopicId())
 

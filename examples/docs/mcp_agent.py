@@ -4,8 +4,10 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import trio
+from pydantic import TypeAdapter
 
 from trio_agents import (
     AgentId,
@@ -31,8 +33,10 @@ from trio_agents.models import (
 )
 from trio_agents.tools import Workbench
 
-
 # [agent]
+ARGUMENTS = TypeAdapter(dict[str, Any])
+
+
 @dataclass(frozen=True)
 class Message:
     content: str
@@ -66,8 +70,14 @@ class WorkbenchAgent(RoutedAgent):
             await self._context.add_message(FunctionExecutionResultMessage(content=done))
 
     async def _run(self, call: FunctionCall, ctx: MessageContext) -> FunctionExecutionResult:
+        try:  # some models write nothing where there are no arguments
+            arguments = ARGUMENTS.validate_json(call.arguments or "{}")
+        except ValueError as error:  # the model reads it, and may do better
+            return FunctionExecutionResult(
+                content=str(error), name=call.name, call_id=call.id, is_error=True
+            )
         result = await self._workbench.call_tool(
-            call.name, json.loads(call.arguments), ctx.cancellation_token, call.id
+            call.name, arguments, ctx.cancellation_token, call.id
         )
         print(f"{call.name}: {result.to_text()[:60]}")
         return FunctionExecutionResult(

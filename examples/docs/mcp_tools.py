@@ -11,6 +11,7 @@ from trio_agents.ext.tools.mcp import (
     McpWorkbench,
     StdioServerParams,
 )
+from trio_agents.tools import ToolOverride
 
 # [params]
 SERVER = Path(__file__).with_name("mcp_server.py")
@@ -33,6 +34,11 @@ async def main() -> None:
         async for item in workbench.call_tool_stream("dredge", {"metres": 2}):
             print(item.message if isinstance(item, McpProgress) else item.to_text())
         # [/progress]
+        # [overrides]
+        overrides = {"tides": ToolOverride(name="high_water", description="When it is high.")}
+        async with McpWorkbench(PARAMS, overrides) as renamed:
+            print([tool["name"] for tool in await renamed.list_tools()])
+        # [/overrides]
         # [resources]
         print([str(resource.uri) for resource in (await workbench.list_resources()).resources])
         read = await workbench.read_resource("harbour://rules")
@@ -55,6 +61,7 @@ trio.run(main)
 # 1 m
 # 2 m
 # deep enough
+# ['high_water', 'dredge']
 # ['harbour://rules']
 # No swimming at night.
 # McpConnectionError

@@ -1,8 +1,7 @@
 # docs/guides/models.md: a model asks for functions, and gets their results.
 
-import json
-
 import trio
+from pydantic import BaseModel
 
 from trio_agents import FunctionCall
 from trio_agents.ext.models.replay import ReplayChatCompletionClient
@@ -22,8 +21,29 @@ from trio_agents.tools import ToolSchema
 TIDES: ToolSchema = {
     "name": "tides",
     "description": "When the tide is high",
-    "parameters": {"type": "object", "properties": {"day": {"type": "string"}}},
+    "parameters": {
+        "type": "object",
+        "properties": {"day": {"type": "string"}},
+        "required": ["day"],
+    },
 }
+
+
+class TidesArgs(BaseModel):
+    day: str
+
+
+def run(call: FunctionCall) -> FunctionExecutionResult:
+    try:
+        if call.name != "tides":
+            raise ValueError(f"There is no function {call.name}.")
+        args = TidesArgs.model_validate_json(call.arguments)
+        content, is_error = f"on {args.day} at 6", False
+    except ValueError as error:  # the model reads it, and may do better
+        content, is_error = str(error), True
+    return FunctionExecutionResult(
+        content=content, name=call.name, call_id=call.id, is_error=is_error
+    )
 
 
 async def ask(client: ChatCompletionClient, text: str) -> str:
@@ -31,16 +51,9 @@ async def ask(client: ChatCompletionClient, text: str) -> str:
     result = await client.create(messages, tools=[TIDES])
     while not isinstance(result.content, str):
         messages.append(AssistantMessage(content=result.content, source="guide"))
-        results = [
-            FunctionExecutionResult(
-                content=f"on {json.loads(call.arguments)['day']} at 6",
-                name=call.name,
-                call_id=call.id,
-                is_error=False,
-            )
-            for call in result.content
-        ]
-        messages.append(FunctionExecutionResultMessage(content=results))
+        messages.append(
+            FunctionExecutionResultMessage(content=[run(call) for call in result.content])
+        )
         result = await client.create(messages, tools=[TIDES])
     return result.content
 

@@ -172,6 +172,6 @@ if __name__ == "__main__":
 # 185.4
 # ['price', 'count']
 # result: 170.2
-# error: arguments of get_price: date: Field required
+# error: arguments of price: date: Field required
 # error: There is no tool 'prize'. The tools are: price, count.
 # 1.09

@@ -35,6 +35,9 @@ class Message:
 
 
 # [agent]
+ROUNDS = 8
+
+
 class ToolUseAgent(RoutedAgent):
     def __init__(self, model_client: ChatCompletionClient, tools: list[Tool]) -> None:
         super().__init__("An agent with tools")
@@ -48,23 +51,22 @@ class ToolUseAgent(RoutedAgent):
             SystemMessage(content="You are a helpful assistant."),
             UserMessage(content=message.content, source="user"),
         ]
-        answer = await self._model_client.create(
-            session, tools=list(self._tools.values()), cancellation_token=token
-        )
-        if isinstance(answer.content, str):
-            return Message(answer.content)
-
-        session.append(AssistantMessage(content=answer.content, source="assistant"))
-        results: dict[str, FunctionExecutionResult] = {}
-        async with trio.open_nursery() as nursery:
-            for call in answer.content:
-                nursery.start_soon(self._run, call, token, results)
-        session.append(
-            FunctionExecutionResultMessage(content=[results[call.id] for call in answer.content])
-        )
-        answer = await self._model_client.create(session, cancellation_token=token)
-        assert isinstance(answer.content, str)
-        return Message(answer.content)
+        for _ in range(ROUNDS):
+            answer = await self._model_client.create(
+                session, tools=list(self._tools.values()), cancellation_token=token
+            )
+            if isinstance(answer.content, str):
+                return Message(answer.content)
+            calls = answer.content
+            session.append(AssistantMessage(content=calls, source="assistant"))
+            results: dict[str, FunctionExecutionResult] = {}
+            async with trio.open_nursery() as nursery:
+                for call in calls:
+                    nursery.start_soon(self._run, call, token, results)
+            session.append(
+                FunctionExecutionResultMessage(content=[results[call.id] for call in calls])
+            )
+        return Message(f"After {ROUNDS} answers I still want tools.")
 
     async def _run(
         self,
@@ -72,9 +74,12 @@ class ToolUseAgent(RoutedAgent):
         token: CancellationToken,
         results: dict[str, FunctionExecutionResult],
     ) -> None:
-        tool = self._tools[call.name]
         try:
-            value = await tool.run_json(json.loads(call.arguments), token, call.id)
+            tool = self._tools.get(call.name)
+            if tool is None:  # models invent some
+                raise LookupError(f"There is no tool {call.name}.")
+            arguments = json.loads(call.arguments or "{}")  # some write nothing for none
+            value = await tool.run_json(arguments, token, call.id)
             content, is_error = tool.return_value_as_string(value), False
         except Exception as error:  # the model may read it, and do better
             content, is_error = str(error), True

@@ -106,8 +106,9 @@ def use_component_policy(policy: ComponentPolicy) -> AbstractContextManager[None
     """Let *policy* hold from here on, in this context and the tasks that are started from it.
 
     Called at the start of a program, it holds for the program. As ``with use_component_policy(p):``
-    it holds for the block. It goes along into the worker threads of trio, anyio and asyncio, but
-    not into a bare `threading.Thread`, where the safe default holds.
+    it holds for the block. It goes along into the worker threads of trio and anyio and those of
+    `asyncio.to_thread`, but not into those of ``loop.run_in_executor`` or a bare
+    `threading.Thread`, where the safe default holds.
 
     Raises:
         TypeError: *policy* is none.

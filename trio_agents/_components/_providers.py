@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ALIASES", "NOT_HERE", "OWN_PROVIDERS", "provider_of"]
+__all__ = ["ALIASES", "NOT_HERE", "OWN_PROVIDERS", "instead_of", "provider_of"]
 
 # A provider's module is where users import it from: importing it imports no SDK.
 OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
@@ -112,6 +112,14 @@ NOT_HERE: Final[dict[str, str]] = {
     "autogen_ext.agents.openai.OpenAIAgent": _AGENTCHAT,
     "autogen_ext.agents.web_surfer.MultimodalWebSurfer": _AGENTCHAT,
 }
+
+
+def instead_of(name: str) -> str | None:
+    """Return what to use instead of a component of AutoGen's; None if *name* is none, or is here.
+
+    AgentChat's are not listed: there are many, they change, and the answer is the same for all.
+    """
+    return _AGENTCHAT if name.startswith("autogen_agentchat.") else NOT_HERE.get(name)
 
 
 def provider_of(cls: type) -> str:

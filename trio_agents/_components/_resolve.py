@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from .._sansio._errors import ComponentError, ComponentNotAllowed
 from ._policy import ComponentPolicy
-from ._providers import ALIASES, NOT_HERE, OWN_PROVIDERS, provider_of
+from ._providers import ALIASES, OWN_PROVIDERS, instead_of, provider_of
 
 __all__ = ["ENTRY_POINTS", "resolve"]
 
@@ -58,9 +58,10 @@ def resolve(provider: str, policy: ComponentPolicy, asked: type) -> type[Any]:
         return _load(name, announced)
     if policy.has_namespace_of(module):
         return _from_namespaces(name, policy)
-    if name in NOT_HERE:
+    instead = instead_of(name)
+    if instead is not None:
         raise ComponentNotAllowed(
-            f"provider {provider!r} is AutoGen's, and there is none here: {NOT_HERE[name]}. If the "
+            f"provider {provider!r} is AutoGen's, and there is none here: {instead}. If the "
             f"application has one of its own by that name, load with "
             f"policy=ComponentPolicy(classes=[...])"
         )

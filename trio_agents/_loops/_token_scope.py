@@ -25,7 +25,9 @@ _LOOPS = (_asyncio, _trio)  # imported for their homes: a token is cancelled fro
 
 
 @contextmanager
-def token_scope(token: CancellationToken | None, what: str) -> Generator[None, None, None]:
+def token_scope(
+    token: CancellationToken | None, what: str, *, has_begun: bool = False
+) -> Generator[None, None, None]:
     """Cancel what waits inside of the block when *token* is cancelled.
 
     A cancellation from outside, by a scope or a deadline, goes through as ever.
@@ -33,6 +35,7 @@ def token_scope(token: CancellationToken | None, what: str) -> Generator[None, N
     Args:
         token: None for a block like any other.
         what: what is done inside, for the error.
+        has_begun: whether the block goes on with what an earlier one has begun, for the error.
 
     Raises:
         MessageCancelled: the token was cancelled, before or inside; what waited inside has
@@ -42,18 +45,22 @@ def token_scope(token: CancellationToken | None, what: str) -> Generator[None, N
     if token is None:
         yield
     elif sniffio.current_async_library() == "trio":
-        yield from _on_trio(token, what)
+        yield from _on_trio(token, what, has_begun)
     else:
-        yield from _on_asyncio(token, what)
+        yield from _on_asyncio(token, what, has_begun)
 
 
-def _on_trio(token: CancellationToken, what: str) -> Generator[None, None, None]:
+def _too_late(what: str, has_begun: bool) -> str:
+    return f"{what} was cancelled by its token" + ("" if has_begun else " before it began")
+
+
+def _on_trio(token: CancellationToken, what: str, has_begun: bool) -> Generator[None, None, None]:
     # The token of a message is cancelled with its sender's scope. A handler that learns of it here
     # first, after a wait that was shielded, must not make an error of it: the sender waits for its
     # own cancellation, which comes as soon as the block waits.
     is_cancelled_outside = trio.current_effective_deadline() == -math.inf
     if token.is_cancelled() and not is_cancelled_outside:
-        raise MessageCancelled(f"{what} was cancelled by its token before it began")
+        raise MessageCancelled(_too_late(what, has_begun))
     scope = trio.CancelScope()
     handle = token.link(lambda: scope.cancel("its token was cancelled"), current_home())
     try:
@@ -65,9 +72,11 @@ def _on_trio(token: CancellationToken, what: str) -> Generator[None, None, None]
         raise MessageCancelled(f"{what} was cancelled by its token")
 
 
-def _on_asyncio(token: CancellationToken, what: str) -> Generator[None, None, None]:
+def _on_asyncio(
+    token: CancellationToken, what: str, has_begun: bool
+) -> Generator[None, None, None]:
     if token.is_cancelled():
-        raise _asyncio.MessageCancelled(f"{what} was cancelled by its token before it began")
+        raise _asyncio.MessageCancelled(_too_late(what, has_begun))
     task = asyncio.current_task()
     assert task is not None  # sniffio has found asyncio by it
     loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 from pydantic import BaseModel, Field
@@ -47,6 +47,9 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
     Args:
         name: what to call it.
         memory_contents: what it remembers from the beginning.
+
+    Raises:
+        TypeError: something in it is no `MemoryContent`.
     """
 
     component_config_schema = ListMemoryConfig
@@ -56,7 +59,7 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
         self, name: str | None = None, memory_contents: Sequence[MemoryContent] | None = None
     ) -> None:
         self._name = name or "default_list_memory"
-        self._contents = list(memory_contents or ())
+        self._contents = _checked(memory_contents or ())
 
     @property
     def name(self) -> str:
@@ -70,6 +73,7 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
 
     @content.setter
     def content(self, value: list[MemoryContent]) -> None:
+        _checked(value)
         self._contents = value
 
     async def update_context(self, model_context: ChatCompletionContext) -> UpdateContextResult:
@@ -105,8 +109,10 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
         """Keep *content* as the last piece.
 
         Raises:
+            TypeError: it is no `MemoryContent`; nothing was added.
             MessageCancelled: the token was cancelled; nothing was added.
         """
+        _checked([content])
         with token_scope(cancellation_token, "the addition to the memory"):
             self._contents.append(content)
 
@@ -123,6 +129,19 @@ class ListMemory(Memory, Component[ListMemoryConfig]):
     @classmethod
     def _from_config(cls, config: ListMemoryConfig) -> Self:
         return cls(config.name, config.memory_contents)
+
+
+def _checked(contents: Iterable[object]) -> list[MemoryContent]:
+    pieces: list[MemoryContent] = []
+    for piece in contents:
+        if not isinstance(piece, MemoryContent):
+            raise TypeError(
+                f"expected a MemoryContent of trio_agents.memory, not "
+                f"{type(piece).__module__}.{type(piece).__qualname__}: "
+                f"MemoryContent(content=..., mime_type=MemoryMimeType.TEXT)"
+            )
+        pieces.append(piece)
+    return pieces
 
 
 def _listing(contents: list[MemoryContent]) -> str:

@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from .._components._component import ComponentBase
-from ..models._messages import LLMMessage
+from ..models._messages import LLMMessage, check_message
 
 __all__ = ["ChatCompletionContext", "ChatCompletionContextState"]
 
@@ -39,16 +39,26 @@ class ChatCompletionContext(ComponentBase[BaseModel], ABC):
 
     Args:
         initial_messages: how the conversation begins. They are a part of the configuration.
+
+    Raises:
+        TypeError: one of them is none of the four kinds of message.
     """
 
     component_type = "chat_completion_context"
 
     def __init__(self, initial_messages: Sequence[LLMMessage] | None = None) -> None:
         self._messages: list[LLMMessage] = list(initial_messages or ())
+        for message in self._messages:
+            check_message(message)
         self._initial_messages = None if initial_messages is None else list(initial_messages)
 
     async def add_message(self, message: LLMMessage) -> None:
-        """Add *message* at the end of the conversation."""
+        """Add *message* at the end of the conversation.
+
+        Raises:
+            TypeError: it is none of the four kinds; nothing was added.
+        """
+        check_message(message)
         self._messages.append(message)
 
     @abstractmethod
@@ -69,4 +79,12 @@ class ChatCompletionContext(ComponentBase[BaseModel], ABC):
         Raises:
             ValidationError: *state* is no such conversation; this one is kept.
         """
-        self._messages = ChatCompletionContextState.model_validate(state).messages
+        self._messages = _SavedState.model_validate(state).messages
+
+
+class _SavedState(BaseModel):
+    """A state to be loaded: without messages it is that of something else, and no empty one."""
+
+    model_config = ConfigDict(title="ChatCompletionContextState")
+
+    messages: list[LLMMessage]

@@ -7,7 +7,7 @@ type in a field, so that one of a union is read back as what it was.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
@@ -26,6 +26,7 @@ __all__ = [
     "SystemMessage",
     "TopLogprob",
     "UserMessage",
+    "check_message",
 ]
 
 
@@ -100,6 +101,23 @@ LLMMessage: TypeAlias = Annotated[
     SystemMessage | UserMessage | AssistantMessage | FunctionExecutionResultMessage,
     Field(discriminator="type"),
 ]
+
+
+_KINDS: Final = (SystemMessage, UserMessage, AssistantMessage, FunctionExecutionResultMessage)
+
+
+def check_message(message: object) -> None:
+    """Refuse what is no message of ours: text, a dictionary, the same class of another library.
+
+    Raises:
+        TypeError: it is none of the four kinds.
+    """
+    if not isinstance(message, _KINDS):
+        kinds, stranger = ", ".join(kind.__name__ for kind in _KINDS), type(message)
+        raise TypeError(
+            f"a message must be one of {kinds} of trio_agents.models, not "
+            f"{stranger.__module__}.{stranger.__qualname__}"
+        )
 
 
 @dataclass

@@ -15,12 +15,13 @@ know; ours would be there twice.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
 
+from .._components._check_tool import check_tool
 from .._components._tool import Tool
 from .._components._tool_schema import ToolSchema
 from .._loops._token_scope import token_scope
@@ -29,13 +30,12 @@ from .._sansio._events import LLMCallEvent, LLMStreamEndEvent, LLMStreamStartEve
 from .._sansio._log_names import EVENT_LOGGER_NAME
 from ._client import ToolChoice
 from ._messages import (
-    AssistantMessage,
     CreateResult,
-    FunctionExecutionResultMessage,
     LLMMessage,
     RequestUsage,
     SystemMessage,
     UserMessage,
+    check_message,
 )
 from ._model_info import ModelInfo
 
@@ -53,7 +53,6 @@ __all__ = [
 T = TypeVar("T")
 
 _events: Final = logging.getLogger(EVENT_LOGGER_NAME)
-_KINDS: Final = (SystemMessage, UserMessage, AssistantMessage, FunctionExecutionResultMessage)
 
 
 def check_request(
@@ -68,13 +67,10 @@ def check_request(
 
     Raises:
         ValueError: by *model_info* it cannot; or *tool_choice* asks for a tool that is not there.
-        TypeError: a message is none of the four kinds.
+        TypeError: a message is none of the four kinds, or a tool neither a `Tool` nor a schema.
     """
-    for stranger in (type(message) for message in messages if not isinstance(message, _KINDS)):
-        raise TypeError(
-            f"a message must be one of {', '.join(kind.__name__ for kind in _KINDS)} of "
-            f"trio_agents.models, not {stranger.__module__}.{stranger.__qualname__}"
-        )
+    for message in messages:
+        check_message(message)
     if not model_info["vision"] and any(_has_picture(message) for message in messages):
         raise _cannot("vision", "a message holds a picture")
     if tools and not model_info["function_calling"]:
@@ -87,10 +83,13 @@ def check_request(
             )
         if tool_choice == "required" and not tools:
             raise ValueError("tool_choice is 'required', but no tools are given")
-    elif tool_choice.name not in names:
-        raise ValueError(
-            f"tool_choice is the tool {tool_choice.name!r}, but the tools are {names}: give it too"
-        )
+    else:
+        check_tool(tool_choice, "tool_choice")
+        if tool_choice.name not in names:
+            raise ValueError(
+                f"tool_choice is the tool {tool_choice.name!r}, but the tools are {names}: "
+                f"give it too"
+            )
     if isinstance(json_output, type):
         # What is older than the field has json_output alone; see validate_model_info.
         if not model_info.get("structured_output", model_info["json_output"]):
@@ -119,14 +118,27 @@ def tool_schemas(tools: Sequence[Tool | ToolSchema]) -> list[ToolSchema]:
 
     Raises:
         ValueError: two tools have one name, so that a call could mean either.
+        TypeError: one is neither a tool nor a schema.
     """
-    schemas = [tool.schema if isinstance(tool, Tool) else tool for tool in tools]
+    schemas = [_schema(tool) for tool in tools]
     names: set[str] = set()
     for schema in schemas:
         if schema["name"] in names:
             raise ValueError(f"two tools are called {schema['name']!r}")
         names.add(schema["name"])
     return schemas
+
+
+def _schema(tool: Tool | ToolSchema) -> ToolSchema:
+    if not isinstance(tool, Mapping):
+        check_tool(tool, "tools")
+        return tool.schema
+    if "name" not in tool:
+        raise TypeError(
+            f"tools: a ToolSchema has a name, and this one only {', '.join(map(str, tool))}: it is "
+            f"{{'name': ..., 'description': ..., 'parameters': {{...}}}}"
+        )
+    return tool
 
 
 def joined_system_messages(
@@ -161,9 +173,11 @@ async def under_token(
     Raises:
         MessageCancelled: the token was cancelled.
     """
+    has_begun = False
     try:
         while True:
-            with token_scope(token, what):
+            with token_scope(token, what, has_begun=has_begun):
+                has_begun = True
                 try:
                     piece = await anext(stream)
                 except StopAsyncIteration:

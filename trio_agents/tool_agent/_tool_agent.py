@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from .._agents._routed_agent import RoutedAgent
+from .._components._check_tool import check_tool
 from .._components._tool import Tool
 from .._loops import _asyncio
 from .._sansio._contexts import MessageContext
@@ -48,10 +49,12 @@ class ToolAgent(RoutedAgent):
 
         Raises:
             ValueError: two of them have the same name.
+            TypeError: one of them is no tool but a function or a schema, say.
         """
         super().__init__(description)
         self._tools: dict[str, Tool] = {}
         for tool in tools:
+            check_tool(tool, "tools")
             if self._tools.setdefault(tool.name, tool) is not tool:
                 raise ValueError(f"two tools are called {tool.name!r}")
 

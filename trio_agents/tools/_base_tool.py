@@ -98,9 +98,13 @@ class BaseTool(ABC, Tool, Generic[ArgsT, ReturnT], ComponentBase[BaseModel]):
 
         Raises:
             ValueError: it is strict, and an argument is optional.
+            TypeError: an argument cannot be described in JSON.
         """
         if self._parameters is None:
-            self._parameters = parameters_of(self._args_type, strict=self._strict)
+            try:
+                self._parameters = parameters_of(self._args_type, strict=self._strict)
+            except TypeError as error:
+                raise TypeError(f"the tool {self._name}: {error}") from error.__cause__
         return ToolSchema(
             name=self._name,
             description=self._description,

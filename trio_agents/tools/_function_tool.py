@@ -68,7 +68,7 @@ class FunctionTool(BaseTool[BaseModel, Any], Component[FunctionToolConfig]):
                 optional.
 
         Raises:
-            TypeError: it is no function, or has a parameter that cannot be described in JSON.
+            TypeError: it is no function, or has a parameter of which pydantic makes nothing.
         """
         if not callable(func) or isinstance(func, type):
             raise TypeError(f"expected a function, not {func!r}")

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeGuard, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUserError
+from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from .._components._tool_schema import ParametersSchema
 
-__all__ = ["is_list", "is_object", "parameters_of", "parameters_of_schema"]
+__all__ = ["cannot_be_described", "is_list", "is_object", "parameters_of", "parameters_of_schema"]
 
 _DEFINITIONS: Final = "#/$defs/"
 _OLDER: Final = "#/definitions/"  # until draft 7 of JSON schema
@@ -53,9 +55,30 @@ def parameters_of(model: type[BaseModel], *, strict: bool) -> ParametersSchema:
 
     Raises:
         ValueError: it has to be strict, and something is optional.
+        TypeError: an argument is of a type that JSON has nothing like, such as a function.
     """
-    schema = model.model_json_schema(schema_generator=_JsonSchema)
+    try:
+        schema = model.model_json_schema(schema_generator=_JsonSchema)
+    except PydanticUserError as error:
+        blamed = next((n for n, field in model.model_fields.items() if _fails(field)), "")
+        blamed = blamed and (model.model_fields[blamed].alias or blamed)
+        raise TypeError(cannot_be_described(blamed, error)) from error
     return parameters_of_schema(schema, strict=strict)
+
+
+def _fails(field: FieldInfo) -> bool:
+    try:
+        TypeAdapter(field.rebuild_annotation()).json_schema(schema_generator=_JsonSchema)
+    except PydanticUserError:
+        return True
+    return False
+
+
+def cannot_be_described(parameter: str, error: PydanticUserError) -> str:
+    """Say which parameter has no JSON schema, if one alone is to blame, and why."""
+    which = f"its parameter {parameter}" if parameter else "something in its parameters"
+    # The rest is advice for whoever writes pydantic models.
+    return f"{which} cannot be described in JSON: {(error.message or '').partition('. ')[0]}"
 
 
 def parameters_of_schema(schema: Mapping[str, Any], *, strict: bool) -> ParametersSchema:

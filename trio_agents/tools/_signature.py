@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from inspect import BoundArguments, Parameter, Signature
 from types import GenericAlias, new_class
-from typing import Annotated, Any, Final, cast, get_origin
+from typing import Annotated, Any, Final, cast, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.errors import PydanticUserError
@@ -21,8 +21,9 @@ from pydantic.fields import FieldInfo
 
 from .._sansio._cancellation import CancellationToken
 from ._attrs_classes import with_attrs_classes
+from ._parameters import cannot_be_described
 
-__all__ = ["FunctionSignature", "field_names", "innermost"]
+__all__ = ["FunctionSignature", "arguments_title", "field_names", "innermost"]
 
 _TOKEN: Final = "cancellation_token"
 
@@ -75,6 +76,11 @@ class FunctionSignature:
         namespace: dict[str, Any] = {"__module__": __name__}
         extra: typing.Literal["forbid", "allow"] = "forbid"
         for parameter in parameters.values():
+            if _is_token(hints.get(parameter.name, Any)):
+                raise TypeError(
+                    f"the tool {name}: its parameter {parameter.name} is a CancellationToken: call "
+                    f"it {_TOKEN}, and it is given that of the run"
+                )
             hint: Any = with_attrs_classes(hints.get(parameter.name, Any))
             if parameter.kind is Parameter.VAR_KEYWORD:
                 extra = "allow"
@@ -85,7 +91,7 @@ class FunctionSignature:
                 field = self._fields[parameter.name]
                 fields[field] = _field(parameter, hint, is_renamed=field != parameter.name)
         namespace["model_config"] = ConfigDict(
-            title=f"arguments of {name}", extra=extra, protected_namespaces=()
+            title=arguments_title(name), extra=extra, protected_namespaces=()
         )
         base: type[BaseModel] = cast(
             "type[BaseModel]",
@@ -94,7 +100,8 @@ class FunctionSignature:
         try:
             return create_model(f"{name}args", __base__=base, **fields)
         except PydanticUserError as error:
-            raise TypeError(f"the tool {name}: {error}") from error
+            blamed = next((own for own, field in self._fields.items() if _fails(fields[field])), "")
+            raise TypeError(f"the tool {name}: {cannot_be_described(blamed, error)}") from error
 
     def bind(self, arguments: BaseModel, token: CancellationToken) -> BoundArguments:
         """Return the arguments of a call."""
@@ -108,6 +115,25 @@ class FunctionSignature:
                 value = getattr(arguments, self._fields[parameter.name])
             bound.arguments[parameter.name] = value
         return bound
+
+
+def arguments_title(name: str) -> str:
+    """Return the title that the model of the arguments of the tool *name* has."""
+    return f"arguments of {name}"
+
+
+def _is_token(hint: Any) -> bool:
+    """Tell whether it is a token, also one with a text or one that may be None."""
+    bare = hint.__origin__ if get_origin(hint) is Annotated else hint
+    return any(part is CancellationToken for part in (bare, *get_args(bare)))
+
+
+def _fails(field: tuple[Any, Any]) -> bool:
+    try:
+        create_model("one", field=field)
+    except PydanticUserError:
+        return True
+    return False
 
 
 def innermost(function: Callable[..., Any]) -> Callable[..., Any]:

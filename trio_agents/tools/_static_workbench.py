@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Self, cast
 
 from pydantic import BaseModel, Field
 
+from .._components._check_tool import check_tool
 from .._components._component import Component
 from .._components._component_model import ComponentModel
 from .._components._image import Image
@@ -21,6 +22,7 @@ from .._loops import _asyncio
 from .._sansio._cancellation import CancellationToken
 from .._sansio._errors import ComponentError, MessageCancelled
 from ._base_tool import BaseTool
+from ._signature import arguments_title
 from ._text import text_of_error
 from ._workbench import (
     ImageResultContent,
@@ -89,8 +91,11 @@ class StaticWorkbench(Workbench, Component[StaticWorkbenchConfig]):
 
         Raises:
             ValueError: two tools would have the same name, or an override is for none of them.
+            TypeError: one of them is no tool but a function, say.
         """
         self._tools = tuple(tools)
+        for tool in self._tools:
+            check_tool(tool, "tools")
         self._overrides = dict(tool_overrides or {})
         own = {tool.name for tool in self._tools}
         unknown = sorted(self._overrides.keys() - own)
@@ -155,7 +160,7 @@ class StaticWorkbench(Workbench, Component[StaticWorkbenchConfig]):
             value = await tool.run_json(arguments or {}, token, call_id)
             return _result(name, tool, value)
         except _FAILURES as error:
-            return _failure(name, error, token)
+            return _failure(name, tool, error, token)
 
     def _unknown(self, name: str) -> ToolResult:
         names = ", ".join(map(self._name, self._tools)) or "none"
@@ -246,9 +251,9 @@ class StaticStreamWorkbench(StaticWorkbench, StreamWorkbench):
                     try:
                         result = _result(name, tool, held[-1] if held else None)
                     except _FAILURES as error:
-                        result = _failure(name, error, token)
+                        result = _failure(name, tool, error, token)
                 except _FAILURES as error:
-                    result = _failure(name, error, token)
+                    result = _failure(name, tool, error, token)
                 for value in told:
                     yield value  # noqa: ASYNC119  # closed early, this closes the tool's
         yield result
@@ -276,11 +281,13 @@ def _has_picture(value: Any) -> bool:
     )
 
 
-def _failure(name: str, error: BaseException, token: CancellationToken) -> ToolResult:
+def _failure(name: str, tool: Tool, error: BaseException, token: CancellationToken) -> ToolResult:
     """Make a result of what a tool has raised, unless it is that the call was cancelled."""
     if token.is_cancelled() and isinstance(error, MessageCancelled | _asyncio.MessageCancelled):
         raise error
-    return _error(name, text_of_error(error))
+    # The model knows the tool by the name that it has called.
+    titles = {arguments_title(tool.name): arguments_title(name)}
+    return _error(name, text_of_error(error, titles))
 
 
 def _error(name: str, text: str) -> ToolResult:

@@ -54,11 +54,13 @@ class BaseStreamTool(BaseTool[ArgsT, ReturnT], StreamTool, ABC, Generic[ArgsT, S
         span = ToolStreamSpan(self._name, tool_description=self._description, tool_call_id=call_id)
         failure: BaseException | None = None
         last: list[StreamT | ReturnT] = []
+        what = f"the tool {self._name}"
         try:
             checked = self._args_type.model_validate(args)
             async with aclosing(self.run_stream(checked, cancellation_token)) as stream:
                 while True:
-                    with span.running(), token_scope(cancellation_token, f"the tool {self._name}"):
+                    scope = token_scope(cancellation_token, what, has_begun=bool(last))
+                    with span.running(), scope:
                         try:
                             last = [await anext(stream)]
                         except StopAsyncIteration:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any, cast
@@ -37,19 +38,23 @@ def _to_json(value: Any) -> Any:
     return attrs.asdict(value, recurse=False) if _has_fields(value) else str(value)
 
 
-def text_of_error(error: BaseException) -> str:
+def text_of_error(error: BaseException, titles: Mapping[str, str] = {}) -> str:
     """Return what went wrong in one line, as far as it depends on us.
 
     Of a `ValidationError` the fields and what is wrong with them, without the values, which the
     model has written itself. Of a group the text of each error.
+
+    Args:
+        error: what was raised.
+        titles: what to call a model that was to be validated, by its title, if not that.
     """
     if isinstance(error, ValidationError):
         reasons = error.errors(include_url=False, include_context=False, include_input=False)
-        return f"{error.title}: " + "; ".join(
+        return f"{titles.get(error.title, error.title)}: " + "; ".join(
             ": ".join(filter(None, [".".join(map(str, reason["loc"])), reason["msg"]]))
             for reason in reasons
         )
     if isinstance(error, BaseExceptionGroup):
         group = cast("BaseExceptionGroup[BaseException]", error)
-        return "; ".join(map(text_of_error, group.exceptions))
+        return "; ".join(text_of_error(each, titles) for each in group.exceptions)
     return describe_exception(error)

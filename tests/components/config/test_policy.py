@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import importlib
 import sys
@@ -453,6 +454,18 @@ async def test_a_policy_goes_along_into_worker_threads_but_not_into_bare_ones() 
         thread.start()
         await anyio.to_thread.run_sync(thread.join)
     assert found == [SAFE]
+
+
+def test_a_policy_goes_along_with_to_thread_of_asyncio_but_not_with_its_executor() -> None:
+    async def main() -> list[ComponentPolicy]:
+        loop = asyncio.get_running_loop()
+        with use_component_policy(OPEN):
+            return [
+                await asyncio.to_thread(current_component_policy),
+                await loop.run_in_executor(None, current_component_policy),
+            ]
+
+    assert asyncio.run(main()) == [OPEN, SAFE]
 
 
 class Asked(RoutedAgent):

@@ -143,6 +143,20 @@ def test_the_adapter_for_semantic_kernel_is_refused_and_the_way_is_named() -> No
         ComponentLoader.load_component({"provider": provider, "config": {}})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "autogen_agentchat.agents.AssistantAgent",
+        "autogen_agentchat.teams.RoundRobinGroupChat",
+        "autogen_agentchat.conditions.MaxMessageTermination",
+        "autogen_ext.agents.web_surfer.MultimodalWebSurfer",
+    ],
+)
+def test_what_belongs_to_agentchat_is_refused_and_its_runtime_is_named(name: str) -> None:
+    with pytest.raises(ComponentNotAllowed, match="load it with AutoGen, and run it on the Auto"):
+        ComponentLoader.load_component({"provider": name, "config": {}})
+
+
 # TL-29
 @pytest.mark.parametrize("name", ["LocalSearchTool", "GlobalSearchTool"])
 def test_the_tools_of_graphrag_are_refused_and_a_function_is_named(name: str) -> None:

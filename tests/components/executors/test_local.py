@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from trio_agents import CancellationToken
 from trio_agents.code_executor import CodeBlock, CodeExecutor
 from trio_agents.ext.code_executors._limits import limited
+from trio_agents.ext.code_executors.jupyter import JupyterCodeExecutor
 from trio_agents.ext.code_executors.local import (
     CommandLineCodeResult,
     LocalCommandLineCodeExecutor,
     ResourceLimits,
+    Sandbox,
 )
 
 from .probes import Pipe, files_in, outcome, processes_with, python, sh, text_of
@@ -312,6 +315,26 @@ def test_without_a_decision_on_a_sandbox_you_are_warned(tmp_path: Path) -> None:
 def test_an_argument_that_cannot_be_is_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LocalCommandLineCodeExecutor(sandbox=None, **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sandbox": True}, r"sandbox has to be Sandbox\(\) or None, not True"),
+        ({"sandbox": False}, r"sandbox has to be Sandbox\(\) or None, not False"),
+        ({"sandbox": Sandbox}, r"sandbox has to be Sandbox\(\) or None, not the class Sandbox"),
+        (
+            {"sandbox": None, "limits": {"open_files": 20}},
+            r"limits has to be ResourceLimits\(\.\.\.\) or None, not dict",
+        ),
+    ],
+)
+@pytest.mark.parametrize("executor", [LocalCommandLineCodeExecutor, JupyterCodeExecutor])
+def test_what_only_looks_like_a_sandbox_or_limits_is_refused(
+    executor: Any, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        executor(**arguments)
 
 
 LIMITED = [

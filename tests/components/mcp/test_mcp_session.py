@@ -603,6 +603,13 @@ async def test_progress_comes_in_order_and_before_the_result(tiny: Tiny) -> None
     assert seen == [McpProgress(n, 50, f"step {n}") for n in range(1, 51)]
 
 
+async def test_a_callback_for_progress_need_not_be_async(tiny: Tiny) -> None:
+    seen: list[McpProgress] = []
+    async with McpSession(tiny()) as session:
+        await session.call_tool("progress", {"count": 2}, progress=seen.append)
+    assert [item.progress for item in seen] == [1, 2]
+
+
 async def test_a_callback_for_progress_that_fails_fails_the_call_and_cancels_it(
     tiny: Tiny,
 ) -> None:
@@ -698,6 +705,13 @@ async def test_a_hook_that_fails_is_an_error_for_the_server_without_its_words(
     (record,) = [record for record in caplog.records if record.name == "autogen_core"]
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("hook", ["sampling", "elicitation", "log", "notification", "stderr"])
+def test_a_hook_that_cannot_be_called_is_refused(hook: str) -> None:
+    five: Any = 5
+    with pytest.raises(TypeError, match=f"{hook} has to be an? (async )?function or None, not int"):
+        McpHost(**{hook: five})
 
 
 async def test_a_hook_for_log_messages_gets_them_and_sets_their_level(tiny: Tiny) -> None:

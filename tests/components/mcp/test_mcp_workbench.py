@@ -73,7 +73,7 @@ async def test_a_dead_server_is_an_exception_until_the_reset(tiny: Tiny) -> None
     async with McpWorkbench(tiny()) as workbench:
         with pytest.raises(McpConnectionError, match="last words"):
             await workbench.call_tool("die")
-        with pytest.raises(McpConnectionError, match="is down"):
+        with pytest.raises(McpConnectionError, match=r"is down: .*; reset\(\) of the workbench"):
             async for _ in workbench.call_tool_stream("echo"):
                 pytest.fail("it came to something")
         await workbench.reset()
@@ -153,6 +153,19 @@ async def test_tools_may_swap_their_names(tiny: Tiny) -> None:
         assert await workbench.call_tool("pid", {"a": 1}) == said("pid", '{"a": 1}')
 
 
+async def test_an_override_for_a_tool_that_is_not_there_waits_for_it(tiny: Tiny) -> None:
+    async with McpWorkbench(tiny(), {"later": ToolOverride(name="soon")}) as workbench:
+        assert "soon" not in [tool["name"] for tool in await workbench.list_tools()]
+
+
+@pytest.mark.parametrize("params", ["npx a-server", {"command": "npx"}, StdioServerParams])
+async def test_what_is_no_parameters_of_a_server_is_refused(params: Any, backend: str) -> None:
+    with pytest.raises(TypeError, match=r"has to be StdioServerParams\(command=\.\.\., args="):
+        McpWorkbench(params)
+    with pytest.raises(TypeError, match=r"not (builtins|pydantic)\."):
+        await mcp_server_tools(params)
+
+
 async def test_it_has_no_state_of_its_own(tiny: Tiny) -> None:
     workbench = McpWorkbench(tiny())
     await workbench.load_state(await workbench.save_state())
@@ -189,6 +202,14 @@ async def test_tools_without_a_session_start_a_server_for_each_call(tiny: Tiny) 
     tools = {tool.name: tool for tool in await mcp_server_tools(tiny())}
     token = CancellationToken()
     assert await tools["pid"].run_json({}, token) != await tools["pid"].run_json({}, token)
+
+
+async def test_a_tool_object_whose_server_dies_says_that_the_next_call_has_another(
+    tiny: Tiny,
+) -> None:
+    tools = {tool.name: tool for tool in await mcp_server_tools(tiny())}
+    with pytest.raises(McpConnectionError, match="the next call starts another one"):
+        await tools["die"].run_json({}, CancellationToken())
 
 
 async def test_a_tool_object_that_fails_raises_what_the_server_says(tiny: Tiny) -> None:

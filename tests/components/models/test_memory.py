@@ -211,6 +211,18 @@ async def test_a_cancelled_token_adds_nothing(MessageCancelled: type[BaseExcepti
     assert memory.content == []
 
 
+async def test_what_is_no_memory_content_is_refused_when_it_is_added() -> None:
+    memory = ListMemory()
+    text: Any = "drinks tea"
+    with pytest.raises(TypeError, match=r"not builtins\.str: MemoryContent\("):
+        await memory.add(text)
+    with pytest.raises(TypeError, match="expected a MemoryContent"):
+        memory.content = [text]
+    with pytest.raises(TypeError, match="expected a MemoryContent"):
+        ListMemory(memory_contents=[text])
+    assert memory.content == []
+
+
 def test_the_names_and_fields_are_those_of_autogen() -> None:
     assert set(theirs.__all__) == set(ours.__all__)
     for name in ("MemoryContent", "MemoryQueryResult", "UpdateContextResult"):

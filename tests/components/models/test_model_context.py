@@ -242,6 +242,24 @@ def test_a_state_that_is_none_is_refused_and_changes_nothing() -> None:
     assert now(context.get_messages()) == [user("a")]
 
 
+@pytest.mark.parametrize("state", [{}, {"foo": 1}])
+def test_the_state_of_something_else_does_not_empty_a_conversation(state: dict[str, int]) -> None:
+    context = UnboundedChatCompletionContext([user("first")])
+    with pytest.raises(ValidationError, match="messages"):
+        now(context.load_state(state))
+    assert now(context.get_messages()) == [user("first")]
+
+
+def test_what_is_no_message_is_refused_when_it_is_added() -> None:
+    context = UnboundedChatCompletionContext([user("first")])
+    text: Any = "hi"
+    with pytest.raises(TypeError, match=r"a message must be one of .*, not builtins\.str"):
+        now(context.add_message(text))
+    with pytest.raises(TypeError, match=r"a message must be one of .*, not builtins\.str"):
+        UnboundedChatCompletionContext([text])
+    assert now(context.get_messages()) == [user("first")]
+
+
 def test_results_are_never_first_where_a_buffer_has_cut_off_their_calls() -> None:
     context = BufferedChatCompletionContext(2)
     assert view_of(context, [user("q"), calls("1"), results("1"), answer("done")]) == [

@@ -175,6 +175,14 @@ async def test_what_its_model_info_denies_is_refused_and_no_answer_is_used() -> 
     assert (await client.create([])).content == "one"
 
 
+async def test_a_schema_cannot_be_chosen_and_no_answer_is_used() -> None:
+    client = ReplayChatCompletionClient(["one"])
+    look: Any = {"name": "look"}
+    with pytest.raises(TypeError, match="tool_choice: expected a Tool, not a schema"):
+        await client.create([], tools=[look], tool_choice=look)
+    assert (await client.create([])).content == "one"
+
+
 async def test_without_a_model_info_it_can_do_anything() -> None:
     client = ReplayChatCompletionClient(["one"])
     picture = UserMessage(content=[Image.from_pil(pil.new("RGB", (1, 1)))], source="u")

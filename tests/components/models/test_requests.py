@@ -124,6 +124,30 @@ def test_a_tool_that_must_be_called_must_be_given() -> None:
         check_request(ABLE, [HELLO], tools=[TOOL], tool_choice=listen)
 
 
+def test_a_schema_cannot_be_the_tool_that_must_be_called() -> None:
+    chosen: Any = TOOL
+    with pytest.raises(TypeError, match=r"^tool_choice: expected a Tool, not a schema"):
+        check_request(ABLE, [HELLO], tools=[TOOL], tool_choice=chosen)
+
+
+def look(place: str) -> str:
+    return place
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (look, r"not the function look: wrap it in FunctionTool\(function, description\)"),
+        (Listen, r"not the class Listen: give Listen\(\.\.\.\)"),
+        ("look", "not str"),
+        ({"type": "function", "function": TOOL}, "has a name, and this one only type, function"),
+    ],
+)
+def test_what_is_neither_a_tool_nor_a_schema_is_refused(what: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        check_request(ABLE, [HELLO], tools=[what])
+
+
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two tools are called 'look'"):
         check_request(ABLE, [HELLO], tools=[TOOL, TOOL])
@@ -195,7 +219,7 @@ async def test_a_token_does_not_cancel_the_code_that_reads_the_stream(
         assert await anext(stream) == 1
         token.cancel()
         await anyio.lowlevel.checkpoint()
-        with pytest.raises(MessageCancelled):
+        with pytest.raises(MessageCancelled, match=r"the answer was cancelled by its token$"):
             await anext(stream)
 
 

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -25,6 +25,7 @@ from trio_agents import (
     message_handler,
 )
 from trio_agents.exceptions import UnknownAgentType
+from trio_agents.ext.models.replay import ReplayChatCompletionClient
 from trio_agents.logging import ToolCallEvent
 from trio_agents.models import (
     AssistantMessage,
@@ -161,6 +162,12 @@ def test_an_exception_survives_pickling_and_can_be_hashed() -> None:
     assert (error.call_id, error.content, error.name) == ("1", "why", "name")
     assert hash(error) is not None
     assert isinstance(error, Exception)
+
+
+def test_what_is_no_tool_is_refused() -> None:
+    schema: Any = TOOLS[0].schema
+    with pytest.raises(TypeError, match=r"^tools: expected a Tool, not a schema"):
+        ToolAgent("Runs tools.", [schema])
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
@@ -464,6 +471,13 @@ async def test_an_agent_that_is_no_tool_agent_is_found_out(open_runtime: Open) -
 
 async def loop(runtime: AgentRuntime, client: ScriptedClient, **options: Any) -> list[LLMMessage]:
     return await tool_agent_caller_loop(runtime, TOOL_AGENT, client, [QUESTION], TOOLS, **options)
+
+
+async def test_a_function_among_the_tools_of_the_loop_is_refused(open_runtime: Open) -> None:
+    client, function = ReplayChatCompletionClient(["none"]), cast("Any", add)
+    async with open_runtime() as runtime:
+        with pytest.raises(TypeError, match="not the function add: wrap it in FunctionTool"):
+            await tool_agent_caller_loop(runtime, TOOL_AGENT, client, [QUESTION], [function])
 
 
 async def test_a_runtime_can_be_the_caller(open_runtime: Open) -> None:

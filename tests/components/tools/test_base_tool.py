@@ -232,6 +232,17 @@ async def test_a_stream_tool_is_cancelled_by_its_token(
     assert tool.closed == 1
 
 
+async def test_a_stream_tool_that_was_cancelled_between_two_items_had_begun(
+    MessageCancelled: type[BaseException],
+) -> None:
+    token = CancellationToken()
+    async with aclosing(Download().run_json_stream({"query": "x"}, token)) as stream:
+        assert await anext(stream) == 0
+        token.cancel()
+        with pytest.raises(MessageCancelled, match=r"download was cancelled by its token$"):
+            await anext(stream)
+
+
 async def test_a_stream_that_is_left_early_is_closed() -> None:
     tool = Download()
     async with aclosing(tool.run_json_stream({"query": "x"}, TOKEN)) as stream:

@@ -191,6 +191,31 @@ def test_a_type_without_a_schema_is_an_error_that_names_the_tool() -> None:
         FunctionTool(function, "What it does.")
 
 
+def test_a_type_without_a_schema_is_an_error_that_names_the_parameter() -> None:
+    def function(a: int, b: threading.Lock, c: str) -> None: ...
+
+    with pytest.raises(TypeError, match="the tool function: its parameter b cannot be described"):
+        FunctionTool(function, "What it does.")
+
+
+@pytest.mark.parametrize(
+    "hint", [CancellationToken, Annotated[CancellationToken | None, "the token"]]
+)
+def test_a_token_by_another_name_is_an_error_that_says_the_right_one(hint: Any) -> None:
+    def function(a: int, token: Any) -> None: ...
+
+    function.__annotations__["token"] = hint
+    with pytest.raises(TypeError, match=r"parameter token is .*: call it cancellation_token"):
+        FunctionTool(function, "What it does.")
+
+
+def test_a_type_that_json_does_not_have_is_an_error_that_names_tool_and_parameter() -> None:
+    def function(a: int, _b: Callable[[], int]) -> None: ...
+
+    with pytest.raises(TypeError, match="the tool function: its parameter _b cannot be described"):
+        _ = FunctionTool(function, "What it does.").schema
+
+
 @pytest.mark.parametrize("what", [3, int, functions.Inner])
 def test_what_is_no_function_is_refused(what: Any) -> None:
     with pytest.raises(TypeError, match="expected a function"):

@@ -157,6 +157,8 @@ async def test_an_override_is_what_models_are_told() -> None:
         name="plus", result=[TextResultContent(content="2")]
     )
     assert text(await workbench.call_tool("add", {"a": 1})) == "2"
+    assert text(await workbench.call_tool("plus")) == "arguments of plus: a: Field required"
+    assert text(await workbench.call_tool("add")) == "arguments of add: a: Field required"
     assert "plus, fail, point" in text(await workbench.call_tool("nothing"))
 
 
@@ -177,6 +179,23 @@ def test_overrides_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         StaticWorkbench(tools(), overrides)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (add, r"not the function add: wrap it in FunctionTool\(function, description\)"),
+        (FunctionTool, r"not the class FunctionTool: give FunctionTool\(\.\.\.\)"),
+        ({"name": "add"}, "not a schema"),
+    ],
+)
+def test_what_is_no_tool_is_refused(what: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=f"^tools: expected a Tool, {message}"):
+        StaticWorkbench([what])
+
+
+def test_a_tool_whose_schema_is_an_error_is_a_tool() -> None:
+    StaticWorkbench([FunctionTool(add, "", strict=True)])
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
@@ -271,6 +290,7 @@ class Foreign:
     """A tool that is no `BaseTool`."""
 
     name = "foreign"
+    run_json = print
 
 
 def test_a_tool_that_is_no_base_tool_cannot_be_dumped() -> None:

@@ -64,6 +64,24 @@ def check_bounds(timeout: float, kill_grace: float, max_output: int) -> None:
         raise ValueError(f"max_output has to be 2 bytes or more, not {max_output}")
 
 
+def _check_bounding(sandbox: object, limits: object) -> None:
+    """Refuse what only looks like a sandbox or like limits, now and not when code is to run.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if not isinstance(sandbox, Sandbox | None):
+        raise TypeError(f"sandbox has to be Sandbox() or None, not {_shown(sandbox)}")
+    if not isinstance(limits, ResourceLimits | None):
+        raise TypeError(f"limits has to be ResourceLimits(...) or None, not {_shown(limits)}")
+
+
+def _shown(what: object) -> str:
+    if isinstance(what, bool):
+        return str(what)
+    return f"the class {what.__name__}" if isinstance(what, type) else type(what).__name__
+
+
 @final
 @attrs.frozen
 class Interpreter:
@@ -129,6 +147,7 @@ class Host:
 
     def __attrs_post_init__(self) -> None:
         need_posix()
+        _check_bounding(self.sandbox, self.limits)
         if self.limits is not None:
             check_they_hold(self.limits)
 

@@ -91,6 +91,7 @@ class JupyterCodeExecutor(CodeExecutor, Component[JupyterCodeExecutorConfig]):
 
     Raises:
         ValueError: an argument is none that can be used; its message says why.
+        TypeError: *sandbox* is no `Sandbox`, or *limits* are no `ResourceLimits`.
         RuntimeError: the system has no process groups: it is Windows.
     """
 

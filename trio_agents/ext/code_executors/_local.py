@@ -87,6 +87,7 @@ class LocalCommandLineCodeExecutor(CodeExecutor, Component[LocalCommandLineCodeE
 
     Raises:
         ValueError: an argument is none that can be used; its message says why.
+        TypeError: *sandbox* is no `Sandbox`, or *limits* are no `ResourceLimits`.
         RuntimeError: the system has no process groups: it is Windows.
     """
 

@@ -28,6 +28,7 @@ from ._mcp_params import (
     StdioServerParams,
     StreamableHttpServerParams,
     check_command,
+    check_params,
 )
 from ._mcp_results import contents_of, parameters_of, schema_of
 from ._mcp_session import McpSession
@@ -53,6 +54,10 @@ class _Arguments(BaseModel):
     @classmethod
     def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return copy.deepcopy(cls.server_schema)
+
+
+class _OneCall(McpSession):
+    _again: ClassVar[str] = "the next call starts another one"
 
 
 class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
@@ -126,7 +131,7 @@ class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
         """
         if self._session is not None:
             return await self._run(self._session, args, cancellation_token)
-        async with McpSession(self._params) as session:
+        async with _OneCall(self._params) as session:
             return await self._run(session, args, cancellation_token)
 
     async def _run(
@@ -257,7 +262,9 @@ async def mcp_server_tools(
 
     Raises:
         McpError: the server cannot be reached, or does not say.
+        TypeError: *server_params* are no parameters of a server.
     """
+    check_params(server_params)
     if session is None:
         async with McpSession(server_params) as own:
             listed = await own.list_tools()

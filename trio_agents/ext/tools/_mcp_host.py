@@ -45,6 +45,12 @@ AnswerT = TypeVar("AnswerT")
 logger = logging.getLogger(ROOT_LOGGER_NAME)
 
 
+def _check_hook(_: object, attribute: attrs.Attribute[Any], hook: object) -> None:
+    if hook is not None and not callable(hook):
+        kind = "a function" if attribute.name == "stderr" else "an async function"
+        raise TypeError(f"{attribute.name} has to be {kind} or None, not {type(hook).__name__}")
+
+
 @final
 @attrs.frozen(kw_only=True)
 class McpHost:
@@ -68,17 +74,24 @@ class McpHost:
             changed, and the log messages again.
         stderr: Gets each line that a server of ours writes to its standard error. Not async, and
             called in the loop's thread: it must be quick.
+
+    Raises:
+        TypeError: a hook cannot be called.
     """
 
-    sampling: SamplingHook | None = None
-    elicitation: ElicitationHook | None = None
+    sampling: SamplingHook | None = attrs.field(default=None, validator=_check_hook)
+    elicitation: ElicitationHook | None = attrs.field(default=None, validator=_check_hook)
     roots: Sequence[str | Path] | None = None
-    log: Callable[[mcp_types.LoggingMessageNotificationParams], Awaitable[None]] | None = None
+    log: Callable[[mcp_types.LoggingMessageNotificationParams], Awaitable[None]] | None = (
+        attrs.field(default=None, validator=_check_hook)
+    )
     log_level: Literal[
         "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"
     ] = "info"
-    notification: Callable[[mcp_types.ServerNotification], Awaitable[None]] | None = None
-    stderr: Callable[[str], object] | None = None
+    notification: Callable[[mcp_types.ServerNotification], Awaitable[None]] | None = attrs.field(
+        default=None, validator=_check_hook
+    )
+    stderr: Callable[[str], object] | None = attrs.field(default=None, validator=_check_hook)
 
     def callbacks(self) -> dict[str, Any]:
         """Return the SDK's callbacks for these hooks."""

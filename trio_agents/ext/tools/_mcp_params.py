@@ -123,6 +123,21 @@ def place_of(params: McpServerParams) -> str:
     return f"the MCP server at {parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def check_params(params: object) -> None:
+    """Refuse what does not say where a server is: a command line, a URL, a dictionary.
+
+    Raises:
+        TypeError: it is none of the three kinds.
+    """
+    if not isinstance(params, StdioServerParams | SseServerParams | StreamableHttpServerParams):
+        kind = type(params)  # what it says may be secret
+        raise TypeError(
+            f"server_params has to be StdioServerParams(command=..., args=[...]), "
+            f"StreamableHttpServerParams(url=...) or SseServerParams(url=...) of "
+            f"trio_agents.ext.tools.mcp, not {kind.__module__}.{kind.__qualname__}"
+        )
+
+
 def check_command(provider: str, params: McpServerParams) -> None:
     """Refuse a command line from a configuration that may not carry one.
 

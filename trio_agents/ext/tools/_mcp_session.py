@@ -12,8 +12,9 @@ import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
+from inspect import isawaitable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
 import anyio
 
@@ -24,7 +25,7 @@ from ..._sansio._cancellation import CancellationToken
 from ._mcp_errors import McpConnectionError, McpError, McpTimeoutError
 from ._mcp_host import McpHost
 from ._mcp_life import Life, allowance, answer_of, last_words
-from ._mcp_params import McpServerParams, place_of
+from ._mcp_params import McpServerParams, check_params, place_of
 from ._mcp_progress import McpProgress
 from ._mcp_streamed import Streamed
 
@@ -54,10 +55,18 @@ class McpSession:
 
     When the server dies, whatever is being asked raises `McpConnectionError` at once, and so does
     all that is asked later, until `restart`.
+
+    Raises:
+        TypeError: *server_params* are no parameters of a server.
+        ImportError: the SDK is not installed.
     """
+
+    # What starts the server again, for the error that says it is down.
+    _again: ClassVar[str] = "restart() starts it again"
 
     def __init__(self, server_params: McpServerParams, *, host: McpHost | None = None) -> None:
         _need_sdk()
+        check_params(server_params)
         self._params = server_params
         self._host = McpHost() if host is None else host
         self._life: Life | None = None
@@ -285,7 +294,7 @@ class McpSession:
         name: str,
         arguments: Mapping[str, Any] | None = None,
         *,
-        progress: Callable[[McpProgress], Awaitable[object]] | None = None,
+        progress: Callable[[McpProgress], object] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> mcp_types.CallToolResult:
         """Run the tool *name*. That it fails is a result with ``is_error``.
@@ -295,8 +304,8 @@ class McpSession:
         Args:
             name: the tool.
             arguments: its arguments by name.
-            progress: called and awaited here, in order, for each progress that the server tells; if
-                it raises, the call is cancelled.
+            progress: called here, and awaited if it is async, in order, for each progress that the
+                server tells; if it raises, the call is cancelled.
             cancellation_token: cancels the call.
 
         Raises:
@@ -312,7 +321,9 @@ class McpSession:
                 async for item in stream:
                     if not isinstance(item, McpProgress):
                         return item
-                    await progress(item)
+                    outcome = progress(item)
+                    if isawaitable(outcome):
+                        await outcome
         raise AssertionError("a stream ends with a result or an error")
 
     async def call_tool_stream(
@@ -345,7 +356,7 @@ class McpSession:
         life.group.start_soon(call.run)
         try:
             while True:
-                with token_scope(cancellation_token, what):
+                with token_scope(cancellation_token, what, has_begun=True):
                     try:
                         item = await receive.receive()
                     except anyio.EndOfStream:
@@ -448,8 +459,8 @@ class McpSession:
     def _down(self, life: Life, method: str) -> McpConnectionError:
         why = life.wire.lost or "the session has ended"
         error = McpConnectionError(
-            f"{method}: {place_of(self._params)} is down: {why}; restart() or reset() starts it "
-            f"again{last_words(life.wire)}"
+            f"{method}: {place_of(self._params)} is down: {why}; {self._again}"
+            f"{last_words(life.wire)}"
         )
         error.__cause__ = life.failure
         return error

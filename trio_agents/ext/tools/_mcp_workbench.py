@@ -7,7 +7,7 @@ do anything about that, and the agent, or who runs it, can.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import attrs
@@ -43,6 +43,10 @@ class McpWorkbenchConfig(BaseModel):
     model_client: ComponentModel | dict[str, Any] | None = None
 
 
+class _Session(McpSession):
+    _again: ClassVar[str] = "reset() of the workbench starts it again"
+
+
 class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
     """The tools of an MCP server.
 
@@ -62,12 +66,14 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
     Args:
         server_params: where the server is.
         tool_overrides: other names or descriptions for tools, by the names that the server gives.
+            One for a tool that is not there waits for it: a server may change its tools.
         model_client: offers the server to go on with its texts, as `sampling_with` does.
         host: what else the server may ask for, and tell.
 
     Raises:
         ValueError: two tools would have the same name, or *host* has a hook for sampling besides
             the *model_client*.
+        TypeError: *server_params* are no parameters of a server.
         ImportError: the SDK is not installed.
     """
 
@@ -90,7 +96,7 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
         self._overrides = dict(tool_overrides or {})
         self._own_names = _own_names(self._overrides)
         self._model_client = model_client
-        self._session = McpSession(server_params, host=host)
+        self._session = _Session(server_params, host=host)
 
     @property
     def server_params(self) -> McpServerParams:
@@ -123,7 +129,7 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
         cancellation_token: CancellationToken | None = None,
         call_id: str | None = None,
         *,
-        progress: Callable[[McpProgress], Awaitable[object]] | None = None,
+        progress: Callable[[McpProgress], object] | None = None,
     ) -> ToolResult:
         """Run the tool *name*. That it fails, or is not there, is a result with ``is_error``.
 
@@ -134,7 +140,8 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
             arguments: its arguments by name; None for none.
             cancellation_token: cancels the call.
             call_id: the model's name for the call, for traces.
-            progress: called and awaited, in order, for each progress that the server tells.
+            progress: called, and awaited if it is async, in order, for each progress that the
+                server tells.
 
         Raises:
             McpConnectionError: the server died, or is not started.
