@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import autogen_core
 import pytest
 
 from trio_agents._agents._class_subscriptions import default_subscription
@@ -258,3 +259,12 @@ async def test_an_agent_without_handlers_is_possible(runtime: RecordingRuntime) 
     await RoutedAgent.register(runtime, "worker", lambda: RoutedAgent("idle"))
     assert await runtime.send_message("?", WORKER) is None
     assert runtime.serializers == []
+
+
+def test_a_handler_with_the_decorator_of_autogen_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mixed\.on_task was decorated by another library"):
+
+        class Mixed(RoutedAgent):  # pyright: ignore[reportUnusedClass]
+            @autogen_core.message_handler  # type: ignore[untyped-decorator,unused-ignore]
+            async def on_task(self, message: str, ctx: autogen_core.MessageContext) -> str:
+                return message

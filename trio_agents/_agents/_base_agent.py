@@ -65,6 +65,11 @@ class BaseAgent(ABC, Agent):
     internal_extra_handles_types: ClassVar[list[HandledType]] = []
     """Message types beyond those that handlers name, each with its serializers."""
 
+    # For classes whose own __init__ does not call this one: they learn both when they are bound.
+    _description: str = ""
+    _id: AgentId | None = None
+    _runtime: AgentRuntime | None = None
+
     internal_unbound_subscriptions_list: ClassVar[list[UnboundSubscription]] = []
     """What makes the subscriptions of this class, at registration. Subclasses begin without."""
 

@@ -64,6 +64,26 @@ def is_true(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
+def check_condition(condition: object) -> None:
+    """Refuse what cannot be asked, again and again and without waiting, whether it is true.
+
+    Raises:
+        TypeError: it is no function, or it is async: a coroutine counts as true.
+    """
+    if not callable(condition):
+        raise TypeError(
+            f"condition must be a function that says whether to stop, not "
+            f"{type(condition).__name__}: write lambda: ..."
+        )
+    if inspect.iscoroutinefunction(condition) or inspect.iscoroutinefunction(
+        type(condition).__call__
+    ):
+        raise TypeError(
+            "condition must not be async, since it is asked while messages are settled: set an "
+            "event where it becomes true, and have a task wait for that and call stop()"
+        )
+
+
 def begin(work: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     """Run *work* to its end or to its first wait, in this step of the event loop.
 

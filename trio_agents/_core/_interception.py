@@ -6,8 +6,8 @@ When a message waits for them, and what waits behind it, is decided in `_pipelin
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from .._sansio._foreign import check_not_autogens
 from .._sansio._intervention import DropMessage, InterventionHandler
@@ -16,7 +16,7 @@ from ._calls import close_unawaited, is_awaitable
 if TYPE_CHECKING:
     from ._envelope import Envelope
 
-__all__ = ["Interceptors"]
+__all__ = ["Interceptors", "check_intervention_handlers"]
 
 
 # How an intervention handler is asked about an envelope's message, or about its reply.
@@ -37,6 +37,33 @@ def on_publish(handler: InterventionHandler, message: Any, publication: Envelope
 def on_response(handler: InterventionHandler, reply: Any, request: Envelope) -> Any:
     assert request.recipient is not None
     return handler.on_response(reply, sender=request.recipient, recipient=request.sender)
+
+
+def check_intervention_handlers(handlers: object) -> None:
+    """Refuse what are no intervention handlers.
+
+    Raises:
+        TypeError: they are none; it says what one is.
+    """
+    if handlers is None:
+        return
+    if not isinstance(handlers, Iterable):
+        raise TypeError(
+            f"intervention_handlers must be a list of handlers, not {type(handlers).__name__}: "
+            "write [handler] for one"
+        )
+    for handler in cast("Iterable[object]", handlers):
+        check_not_autogens(handler, "intervention handler")
+        if not isinstance(handler, InterventionHandler):
+            raise TypeError(
+                "an intervention handler has on_send, on_publish and on_response (derive from "
+                f"DefaultInterventionHandler); {type(handler).__name__} has not"
+            )
+        if isinstance(handler, type):  # which has them, too
+            raise TypeError(
+                f"an intervention handler is an object, not the class {handler.__qualname__}: "
+                f"write {handler.__name__}()"
+            )
 
 
 class Interceptors:

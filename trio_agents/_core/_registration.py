@@ -45,6 +45,28 @@ def check_bound(value: object, name: str) -> int | None:
     return value
 
 
+def check_seconds(value: object, name: str, without: str) -> None:
+    """Refuse what is no time that may pass. None means: no such time.
+
+    Args:
+        value: what was given.
+        name: of the argument.
+        without: what leaving it out is for.
+
+    Raises:
+        TypeError: it is neither a number nor None.
+        ValueError: it is not positive, or not finite.
+    """
+    if value is None:
+        return
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number of seconds or None, not {type(value).__name__}")
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be a positive number of seconds, not {value}; leave it out {without}"
+        )
+
+
 def check_overflow(value: object) -> None:
     """Refuse what is no overflow policy.
 
@@ -76,11 +98,7 @@ class Registration:
         self.mailbox_size = check_bound(mailbox_size, "mailbox_size")
         check_overflow(overflow)
         self.overflow: Overflow = overflow
-        if idle_timeout is not None and not 0 < idle_timeout < math.inf:
-            raise ValueError(
-                f"idle_timeout must be a positive number of seconds, not {idle_timeout}; "
-                "leave it out to keep agents for good"
-            )
+        check_seconds(idle_timeout, "idle_timeout", "to keep agents for good")
         self.idle_timeout = idle_timeout
         self.instances: dict[AgentId, Agent] = {}
 

@@ -24,7 +24,7 @@ from .._sansio._serialization import SerializationRegistry
 from .._sansio._serializers import MessageSerializer
 from .._sansio._tracing import MessageTracer
 from ._admission import Admission
-from ._calls import call_user, is_true
+from ._calls import call_user, check_condition, is_true
 from ._envelope import (
     CANCELLED,
     HANDLED,
@@ -33,15 +33,16 @@ from ._envelope import (
     Request,
 )
 from ._gate import Gate, State, is_inside
+from ._interception import check_intervention_handlers
 from ._ledger import RuntimeStatistics
 from ._loop import EventLoop, Nursery
 from ._observation import Observer
 from ._pipeline import Pipeline, split_cancelled
-from ._registration import Registration, check_bound, check_overflow
+from ._registration import Registration, check_bound, check_overflow, check_seconds
 from ._residents import Residents
 from ._state import check_agent_state, check_form
 from ._supervision import Supervisor
-from ._watchdog import Watchdog, check_blocked_after
+from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
@@ -116,15 +117,9 @@ class Runtime:
         strict: bool = False,
         blocked_after: float | None = None,
     ) -> None:
-        for handler in intervention_handlers or ():
-            check_not_autogens(handler, "intervention handler")
-            if not isinstance(handler, InterventionHandler):
-                raise TypeError(
-                    "an intervention handler has on_send, on_publish and on_response (derive from "
-                    f"DefaultInterventionHandler); {type(handler).__name__} has not"
-                )
+        check_intervention_handlers(intervention_handlers)
         check_overflow(overflow)
-        check_blocked_after(blocked_after)
+        check_seconds(blocked_after, "blocked_after", "to have nobody watch")
         MessageTracer.choose(tracer_provider)  # refuses what is no provider
         self.strict = strict
         self._overflow: Overflow = overflow
@@ -368,10 +363,12 @@ class Runtime:
         that a handler sets, and a task that waits for it and calls `stop`, needs no polling.
 
         Raises:
+            TypeError: *condition* is no function, or is async; the runtime goes on.
             RuntimeError: not started, or called by a handler, which it would wait for.
             BaseException: what *condition* raised; the runtime goes on.
             BaseExceptionGroup: failures of publications, see `ignore_unhandled_exceptions`.
         """
+        check_condition(condition)
         self._check_started("stop_when")
         self._gate.check_outside_handlers("stop_when")
         failures: list[BaseException] = []
@@ -811,16 +808,23 @@ class Runtime:
         """Close one agent and let go of it, when what was submitted to it before has been handled.
 
         Its state is not saved. Messages that come meanwhile wait, and the first of them has a new
-        agent made. An agent that does not exist is no error. An instance that was registered is
+        agent made. An agent that does not exist is no error; a publication that was submitted
+        before, and whose turn comes later, may make it still. An instance that was registered is
         registered no more.
 
         Raises:
+            TypeError: *agent_id* is no agent id.
             RuntimeError: called in a call chain of the agent's own handlers, which it would wait
                 for.
             UndeliverableException: the runtime was stopped before; the agent stays.
             Exception: what the agent's `close` raised; it is let go of all the same.
         """
         self._check_place()
+        if not isinstance(agent_id, AgentId):
+            raise TypeError(
+                f"agent_id must be an AgentId, not {type_name(agent_id)}: "
+                'AgentId("type", "key"), or AgentId.from_str("type/key")'
+            )
         await self._residents.deactivate(agent_id)
 
     # --- state

@@ -85,8 +85,18 @@ def _find_deadlock(envelope: Envelope) -> DeadlockError | None:
             for waiting in circle
             if isinstance(waiting, Envelope) and waiting.activation
         )
-        + ". Raise max_concurrency, send in one direction only, or publish instead"
+        + ". "
+        + _advice(circle)
     )
+
+
+def _advice(circle: list[Wait]) -> str:
+    if any(isinstance(waiting, Delivery) for waiting in circle):
+        return (
+            "A publisher waits for room there: raise mailbox_size or max_concurrency, or publish "
+            "in one direction only"
+        )
+    return "Raise max_concurrency, send in one direction only, or publish instead"
 
 
 def end_waiting(envelope: Envelope) -> None:

@@ -18,7 +18,6 @@ Left out: to ask an idle loop. What blocks while no message is being worked on i
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
@@ -35,22 +34,9 @@ if TYPE_CHECKING:
     from .._sansio._identifiers import AgentId
     from ._envelope import Envelope
 
-__all__ = ["Watchdog", "check_blocked_after"]
+__all__ = ["Watchdog"]
 
 events = logging.getLogger(EVENT_LOGGER_NAME)
-
-
-def check_blocked_after(value: float | None) -> None:
-    """Refuse what is no time after which to report.
-
-    Raises:
-        ValueError: it is not a positive number.
-    """
-    if value is not None and not 0 < value < math.inf:
-        raise ValueError(
-            f"blocked_after must be a positive number of seconds, not {value}; "
-            "leave it out to have nobody watch"
-        )
 
 
 class Turn:

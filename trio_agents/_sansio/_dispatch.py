@@ -593,6 +593,21 @@ _Candidates = tuple[tuple[Match | None, Call], ...]
 MAX_REMEMBERED: Final = 4096  # classes of messages; programs that make classes as they go exist
 
 
+def _check_not_autogens_handler(func: object, name: str, owner: type[Any]) -> None:
+    """Refuse a method with AutoGen's decorator, which no table of ours would ever ask.
+
+    Raises:
+        TypeError: it has one.
+    """
+    if getattr(func, "__dict__", {}).get("is_message_handler") is True:
+        raise TypeError(
+            f"{owner.__qualname__}.{name} was decorated by another library: a RoutedAgent of "
+            "trio_agents takes the decorators of trio_agents (message_handler, event, rpc), or of "
+            "trio_agents.asyncio. Agents of autogen_core's classes run in "
+            "trio_agents.interop.autogen.AutoGenRuntime"
+        )
+
+
 class DispatchTable:
     """The handlers of one class of agents, and what is known of who handles what."""
 
@@ -612,6 +627,7 @@ class DispatchTable:
                 func = getattr(attribute, "__func__", attribute)  # in a classmethod, say
                 handler = getattr(func, "__dict__", {}).get(_HANDLER)
                 if handler is None:
+                    _check_not_autogens_handler(func, name, owner)
                     continue
                 _check_ordinary(attribute, handler.name)
                 self._handlers[name] = (handler, attribute, cls)
