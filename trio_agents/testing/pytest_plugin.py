@@ -123,6 +123,12 @@ def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
             f"{item.nodeid}: a simulated test is run by this plugin and not by pytest-trio: "
             "take the mark trio away"
         )
+    if item.get_closest_marker("asyncio") is not None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: a simulated test is run by this plugin and not by pytest-asyncio: "
+            "take the mark asyncio away (with asyncio_mode = auto it comes by itself: use strict), "
+            'and write simulate(loop="asyncio")'
+        )
     if marker.args:
         raise pytest.UsageError(
             f"{item.nodeid}: write simulate(seeds={marker.args[0]!r}): it has keywords only"
@@ -205,13 +211,29 @@ def _loop_of(item: pytest.Function) -> LoopName:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, Any, Any]:
+    try:
+        return (yield from _set_up_fixture(fixturedef, request))
+    except BaseException as exc:
+        # pytest ends what has a result, and a hook that raises has left none: the next test that
+        # asks for this fixture would find it half set up, and fail for that.
+        if fixturedef.cached_result is None:
+            fixturedef.cached_result = (None, fixturedef.cache_key(request), (exc, None))
+            fixturedef.finish(request)
+        raise
+
+
+def _set_up_fixture(fixturedef: pytest.FixtureDef[Any], request: Any) -> Generator[None, Any, Any]:
     item: pytest.Item | None = getattr(request, "_pyfuncitem", None)
-    if item is None or DEFERRED not in item.stash:
+    if item is None:
+        return (yield)
+    if DEFERRED not in item.stash:
+        if fixturedef.func is _open_runtime:
+            _check_runner(item)
         return (yield)
     if current_simulation.get() is not None:
         pytest.fail(
-            f"fixture {fixturedef.argname!r} was asked for inside of a simulated run: name it as "
-            "an argument of the test, or of a fixture",
+            f"fixture {fixturedef.argname!r}, or one that depends on it, was asked for inside of a "
+            "simulated run: name it as an argument of the test, or of a fixture",
             pytrace=False,
         )
     function = _bound(fixturedef.func, request)
@@ -237,6 +259,36 @@ def pytest_fixture_setup(
         return (yield)
     finally:
         fixturedef.func = original  # type: ignore[misc]
+
+
+def _check_runner(item: pytest.Item) -> None:
+    """See that one plugin runs this test, which asks for a runtime, and that it is one that can."""
+    test: Any = getattr(item, "obj", None)
+    inner: Any = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    problem = ""
+    if not is_async(inner):
+        problem = (
+            "is not async, and a runtime lives on the event loop of a test: write async def, or "
+            "open a runtime in the test, with trio.run() or trio_agents.portal.open_portal()"
+        )
+    elif item.get_closest_marker("asyncio") is not None:
+        problem = (
+            "is run by pytest-asyncio, which sets a fixture up in one task and ends it in another; "
+            "a runtime owns tasks, and has to be closed where it was opened. Give the test "
+            "anyio's mark, @pytest.mark.anyio, with a fixture anyio_backend that returns "
+            "'asyncio', and take the mark asyncio away (with asyncio_mode = auto it comes by "
+            "itself: use strict)"
+        )
+    elif (
+        item.get_closest_marker("trio") is not None and item.get_closest_marker("anyio") is not None
+    ):
+        problem = (
+            "has the marks trio and anyio, and two plugins cannot run one test: take one of them "
+            "away. With trio_mode = true each async test is marked trio: leave that out, and mark "
+            "the tests for trio with @pytest.mark.trio"
+        )
+    if problem:
+        pytest.fail(f"{item.name} asks for the fixture 'runtime' and {problem}", pytrace=False)
 
 
 def _bound(function: Any, request: pytest.FixtureRequest) -> Any:
@@ -266,8 +318,7 @@ def runtime_options() -> Mapping[str, Any]:
     return {}
 
 
-@pytest.fixture
-async def runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+async def _open_runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
     """A runtime that is started, on the event loop of the test.
 
     When the test is over it finishes what was accepted. A failure of a publication fails the test,
@@ -288,6 +339,9 @@ async def runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, Non
         opened = _asyncio_runtime.open_runtime(**options)
     async with opened as runtime:
         yield runtime
+
+
+runtime = pytest.fixture(name="runtime")(_open_runtime)
 
 
 @pytest.fixture
