@@ -328,6 +328,14 @@ def test_a_failure_tells_how_to_repeat_it(run: Run) -> None:
     assert "whose trace is" in lines_of(result)
 
 
+def test_a_trace_of_another_program_is_warned_of(run: Run) -> None:
+    result = run("@pytest.mark.simulate\nasync def test_it(): pass", "--agents-trace=trio:0:500=1")
+    result.assert_outcomes(failed=1)
+    assert "RuntimeWarning: --agents-trace=trio:0:500=1: this is not the schedule" in lines_of(
+        result
+    )
+
+
 def test_one_seed_can_be_asked_for(run: Run) -> None:
     run(
         """
@@ -377,6 +385,14 @@ def test_a_wrong_option_is_refused(run: Run, option: str) -> None:
         (
             "@pytest.mark.simulate(seed=5)\nasync def test_it(): pass",
             "takes loop, max_steps, monitored, patience, seeds, strategy, and not seed",
+        ),
+        (
+            "@pytest.mark.simulate(seeds=0)\nasync def test_it(): pass",
+            "no seed was given, and nothing would be tried",
+        ),
+        (
+            "@pytest.mark.simulate(loop='curio')\nasync def test_it(): pass",
+            "the event loop is 'trio' or 'asyncio', not 'curio'",
         ),
     ],
 )

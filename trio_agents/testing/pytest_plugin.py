@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -29,10 +30,10 @@ import sniffio
 from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._subscriptions import DefaultSubscription
 from . import _leaks
-from ._explore import ScenarioFailed, explore, replay
+from ._explore import ScenarioFailed, explore, replay, seeds_of
 from ._probes import Probe
 from ._pytest_fixtures import Deferred, current_simulation, is_async, set_up
-from ._schedule import LoopName, Trace
+from ._schedule import LoopName, Trace, check_loop
 from ._simulation import RunOptions, Simulation
 
 __all__: list[str] = []
@@ -139,6 +140,11 @@ def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
             f"{item.nodeid}: simulate() takes {', '.join(sorted(_OPTIONS))}, "
             f"and not {', '.join(unknown)}"
         )
+    try:
+        seeds_of(marker.kwargs.get("seeds", SEEDS))
+        check_loop(marker.kwargs.get("loop", "trio"))
+    except (TypeError, ValueError) as exc:
+        raise pytest.UsageError(f"{item.nodeid}: simulate(): {exc}") from exc
     item.stash[DEFERRED] = []
     item.obj = _simulated(item, test, dict(marker.kwargs))
 
@@ -180,7 +186,8 @@ def _explore(
     trace = config.getoption("--agents-trace")
     if trace is not None:
         options.pop("strategy", None)
-        replay(scenario, trace, **options)
+        if remark := replay(scenario, trace, **options).remark:
+            warnings.warn(f"--agents-trace={trace}: {remark}", RuntimeWarning, stacklevel=2)
         return
     seed = config.getoption("--agents-seed")
     seeds = config.getoption("--agents-seeds") or seeds if seed is None else [seed]
@@ -209,7 +216,7 @@ def _loop_of(item: pytest.Function) -> LoopName:
 # Outside of pytest-trio's and anyio's hooks: they see a sync function.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    fixturedef: pytest.FixtureDef[Any], request: Any
 ) -> Generator[None, Any, Any]:
     try:
         return (yield from _set_up_fixture(fixturedef, request))
