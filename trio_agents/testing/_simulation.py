@@ -26,6 +26,7 @@ from ._pilot import SimulatedRun, Unstoppable
 from ._schedule import LoopName, Scheduler, Strategy, Trace, check_loop, strategy_for
 from ._simulated_asyncio import AsyncioRun
 from ._simulated_trio import LooseTrioRun, SeededYields, TrioRun, missing_hooks
+from ._waits import IN_A_THREAD
 
 __all__ = [
     "Fault",
@@ -61,7 +62,9 @@ STEPS_TO_END: Final = 10_000
 class Stuck(InvariantViolation):
     """Everybody waited, for something that nobody was left to do. The message says who, and where.
 
-    A thread or a socket does not count: wait for none in a simulation, or set *patience*.
+    A thread or a socket does not count: wait for none in a simulation, or set *patience*. A
+    `FunctionTool` of a function that is not async runs it in a thread, and ``save_state_file``
+    writes in one.
     """
 
 
@@ -330,9 +333,22 @@ class Simulation:
         """End the run: nobody is left who could go on."""
         if self.error is not None:
             raise Unstoppable(f"the scenario was to end and ignores its cancellation: {self.error}")
-        where = "\n  ".join(self._run.describe_tasks())
+        tasks = self._run.describe_tasks()
+        where = "\n  ".join(tasks)
         books = "".join(f"\n  {monitor.describe()}" for monitor in self._monitors)
-        self.end(Stuck(f"all tasks wait, and nobody is left to wake them:\n  {where}{books}"))
+        if any(task.endswith(IN_A_THREAD) for task in tasks):
+            advice = (
+                "A simulation does not wait for threads, which a seed does not decide: replace "
+                "what runs in one, or give patience=1, the real seconds to wait for it."
+            )
+        else:
+            advice = (
+                "If one of them waits for a thread, a file or a socket: a simulation waits for "
+                "these only if it is given patience=, in real seconds."
+            )
+        self.end(
+            Stuck(f"all tasks wait, and nobody is left to wake them:\n  {where}{books}\n{advice}")
+        )
 
     # --- the run
 

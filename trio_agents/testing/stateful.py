@@ -37,6 +37,7 @@ from .._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRunti
 from .._loops._trio_runtime import SingleThreadedAgentRuntime as TrioRuntime
 from .._sansio._facade import claim_names
 from .._sansio._identifiers import AgentId, TopicId
+from .._sansio._notes import add_note
 from ._acts import (
     Act,
     Ask,
@@ -283,9 +284,19 @@ class RuntimeMachine(RuleBasedStateMachine):
         """
         try:
             self._compare()
+        except Disagreement as exc:
+            self.has_failed = True
+            # What is compared is the name of an exception; what helps is its text.
+            strange = self.driver.strange
+            for error in strange:
+                add_note(exc, f"what was raised: {type(error).__name__}: {error}")
+            if strange:
+                raise exc from strange[-1]
+            raise
         except BaseException:
             self.has_failed = True
             raise
+        self.driver.strange.clear()
 
     def _compare(self) -> None:
         self.driver.run.go_on()
