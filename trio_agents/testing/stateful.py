@@ -6,7 +6,7 @@ be what the model allows, in this order; nothing may be missing; and the books o
 Whatever takes longer than one rule waits at a gate or for a time, and other rules open gates and
 let time pass. A failing program is printed by hypothesis as Python, made as short as it can be.
 
-It needs the package hypothesis::
+It needs hypothesis, which comes with the extra ``testing``::
 
     from trio_agents.testing.stateful import RuntimeMachine
 
@@ -25,13 +25,22 @@ import math
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-)
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import (
+        RuleBasedStateMachine,
+        initialize,
+        precondition,
+        rule,
+    )
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition(".")[0] != "hypothesis":
+        raise
+    raise ModuleNotFoundError(
+        "trio_agents.testing.stateful needs hypothesis: pip install 'trio-agents[testing]'",
+        name=exc.name,
+    ) from exc
 
 from .._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from .._loops._trio_runtime import SingleThreadedAgentRuntime as TrioRuntime
