@@ -478,7 +478,18 @@ WRONG = {
         async def test_wrong(runtime):
             pass
         """,
-        "has the marks trio and anyio, and two plugins cannot run one test",
+        "by the mark anyio or the fixture anyio_backend, also belongs to anyio's plugin",
+    ),
+    "a fixture of anyio's in trio mode": (
+        """
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        async def test_wrong(runtime, anyio_backend):
+            pass
+        """,
+        "by the mark anyio or the fixture anyio_backend, also belongs to anyio's plugin",
     ),
     "a fixture of pytest-trio's": (
         """
@@ -533,6 +544,29 @@ def test_a_wrong_test_is_told_so_and_those_after_it_pass(run: Run, source: str, 
     assert words in lines_of(result)
     counts = result.parseoutcomes()
     assert (counts["passed"], counts.get("failed", 0) + counts.get("errors", 0)) == (2, 1)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio", "simulate(seeds=2)"])
+def test_a_test_may_be_run_once_more(run: Run, mark: str) -> None:
+    run.pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):  # as pytest-rerunfailures does
+                item._initrequest()
+                runtestprotocol(item, nextitem=nextitem)
+            return True
+        """
+    )
+    result = run(
+        f"""
+        @pytest.mark.{mark}
+        async def test_it(runtime):
+            assert runtime.is_started()
+        """
+    )
+    result.assert_outcomes(passed=4 if mark == "anyio" else 2)
 
 
 def test_a_runtime_serves_tests_that_hypothesis_fills(run: Run) -> None:

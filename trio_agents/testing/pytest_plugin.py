@@ -272,8 +272,10 @@ def _check_runner(item: pytest.Item) -> None:
     """See that one plugin runs this test, which asks for a runtime, and that it is one that can."""
     test: Any = getattr(item, "obj", None)
     inner: Any = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    is_trio = item.get_closest_marker("trio") is not None
     problem = ""
-    if not is_async(inner):
+    # pytest-trio has made a sync function of its test when that is run once more.
+    if not is_async(inner) and not is_trio:
         problem = (
             "is not async, and a runtime lives on the event loop of a test: write async def, or "
             "open a runtime in the test, with trio.run() or trio_agents.portal.open_portal()"
@@ -286,13 +288,12 @@ def _check_runner(item: pytest.Item) -> None:
             "'asyncio', and take the mark asyncio away (with asyncio_mode = auto it comes by "
             "itself: use strict)"
         )
-    elif (
-        item.get_closest_marker("trio") is not None and item.get_closest_marker("anyio") is not None
-    ):
+    elif is_trio and "anyio_backend" in getattr(item, "fixturenames", ()):
         problem = (
-            "has the marks trio and anyio, and two plugins cannot run one test: take one of them "
-            "away. With trio_mode = true each async test is marked trio: leave that out, and mark "
-            "the tests for trio with @pytest.mark.trio"
+            "has pytest-trio's mark trio and, by the mark anyio or the fixture anyio_backend, also "
+            "belongs to anyio's plugin; two plugins cannot run one test: take one of them away. "
+            "With trio_mode = true each async test is marked trio: leave that out, and mark the "
+            "tests for trio with @pytest.mark.trio"
         )
     if problem:
         pytest.fail(f"{item.name} asks for the fixture 'runtime' and {problem}", pytrace=False)
