@@ -561,9 +561,16 @@ def test_a_test_may_be_run_once_more(run: Run, mark: str) -> None:
     )
     result = run(
         f"""
+        @pytest.fixture
+        async def once():
+            LOG.append("up")
+            yield
+            LOG.append("down")
+
         @pytest.mark.{mark}
-        async def test_it(runtime):
+        async def test_it(once, runtime):
             assert runtime.is_started()
+            assert LOG[-2:] in (["up"], ["down", "up"])
         """
     )
     result.assert_outcomes(passed=4 if mark == "anyio" else 2)

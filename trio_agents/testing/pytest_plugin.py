@@ -213,6 +213,12 @@ def _loop_of(item: pytest.Function) -> LoopName:
 # --- their fixtures
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if DEFERRED in item.stash:
+        item.stash[DEFERRED].clear()  # it may be run once more
+
+
 # Outside of pytest-trio's and anyio's hooks: they see a sync function.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(
