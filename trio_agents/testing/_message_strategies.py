@@ -107,6 +107,8 @@ def messages(
     Raises:
         TypeError: one of *classes* is none of these.
         ModuleNotFoundError: protobuf is asked for and is not installed.
+        ImportError: there is no message without a picture, and Pillow is not installed. It is
+            raised when the first one is drawn.
         ValueError: a kind is unknown.
     """
     if classes:
