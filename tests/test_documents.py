@@ -141,6 +141,26 @@ def test_output_in_a_document_is_what_its_example_prints(block: Block) -> None:
     assert block.text.strip("\n") in printed["lines"].replace("# ", "")
 
 
+RACE: Final = [block for block in BLOCKS if "4 tickets of 3 were sold" in block.text]
+
+
+@pytest.mark.parametrize("block", RACE, ids=str)
+def test_the_race_in_a_document_is_what_the_example_finds(block: Block) -> None:
+    result = subprocess.run(
+        [sys.executable, "examples/docs/races.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(block.text.splitlines()) <= set(result.stderr.splitlines())
+
+
+def test_the_race_is_shown_in_the_readme_and_in_its_guide() -> None:
+    assert [block.document for block in RACE] == ["README.md", "docs/guides/races.md"]
+
+
 def test_the_readme_embeds_the_runtime_in_fifteen_lines() -> None:
     (block,) = (block for block in PYTHON_BLOCKS if "examples/embed.py" in block.before)
     assert block.document == "README.md"

@@ -282,6 +282,28 @@ def test_an_export_says_where_users_import_it_from(module_name: str) -> None:
     assert misplaced == {}
 
 
+@cache
+def names_in_the_reference() -> frozenset[str]:
+    """Name what stands in docs/reference, by a directive of its own or as a member of a module."""
+    names: set[str] = set()
+    for page in (PACKAGE.parent / "docs" / "reference").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        for directive, target in re.findall(r"^\.\. ([\w:]+):: (\S+)$", text, re.MULTILINE):
+            if directive.startswith(("auto", "py:", "data")):
+                names.add(target.rpartition(".")[2])
+        for members in re.findall(
+            r"^\.\. automodule:: \S+\n   :members: (.+)$", text, re.MULTILINE
+        ):
+            names.update(members.split(", "))
+    return frozenset(names)
+
+
+@pytest.mark.parametrize("module_name", public_modules())
+def test_every_export_stands_in_the_reference(module_name: str) -> None:
+    missing = set(load(module_name).__all__) - names_in_the_reference()
+    assert sorted(missing) == [], "docs/reference has a section for each; docs/reference.md says so"
+
+
 # PKG-11
 @pytest.mark.parametrize(
     ("module_name", "name"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import anyio
 
 from trio_agents import AgentId, MessageContext, RoutedAgent, rpc
-from trio_agents.testing import Simulation, cancel_victim, explore_fault
+from trio_agents.testing import Simulation, cancel_victim, explore_fault, inject, simulate
 
 
 @dataclass
@@ -43,3 +43,14 @@ async def one_customer(sim: Simulation) -> None:
 explored = explore_fault(one_customer, cancel_victim)
 print(f"the order was cancelled at {explored.runs - 1} points")
 # [/fault]
+
+
+# [inject]
+def customer_leaves(sim: Simulation) -> None:
+    sim.note(f"left before step {sim.step + 1}, at {sim.current_time()} s")
+    sim.cancel_victims()
+
+
+run = simulate(one_customer, faults=[inject(customer_leaves, at=5)])
+print(*run.history)
+# [/inject]

@@ -5,9 +5,10 @@ import logging
 # [test]
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import rule
 
-from trio_agents.asyncio import SingleThreadedAgentRuntime
+from trio_agents.asyncio import AgentId, SingleThreadedAgentRuntime
 from trio_agents.testing.stateful import RuntimeMachine
 
 
@@ -27,6 +28,12 @@ class CountingMachine(RuntimeMachine):
     @classmethod
     def make_runtime(cls, **options: Any) -> CountingRuntime:
         return CountingRuntime(**options)
+
+    @rule(id=st.sampled_from([AgentId("a", "x"), AgentId("b", "y")]))
+    def make_anew(self, id: AgentId) -> None:
+        self.deactivate(id)
+        self.get(id, patience=1.0)
+        self.do("start")  # of a runtime that is started: an error, and the model says so too
 
 
 CountingMachine.TestCase.settings = settings(

@@ -6,7 +6,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.lowlevel
@@ -17,9 +17,13 @@ from trio_agents.testing import (
     Simulation,
     SingleSteps,
     Stuck,
+    Trace,
     cancel_victim,
+    collect_garbage,
     explore,
     explore_fault,
+    inject,
+    jump_clock,
     replay,
     simulate,
 )
@@ -197,7 +201,105 @@ def test_seeds_may_be_given_one_by_one(on: Any) -> None:
     assert explore(scenarios.harmless, seeds=(7, 9), loop=on).runs == 2
 
 
+@pytest.mark.parametrize("seeds", [0, -3, [], iter(())])
+def test_an_exploration_without_seeds_is_refused(on: Any, seeds: Any) -> None:
+    with pytest.raises(ValueError, match="no seed was given, and nothing would be tried"):
+        explore(scenarios.harmless, seeds=seeds, loop=on)
+
+
+def test_seeds_that_are_none_are_refused(on: Any) -> None:
+    with pytest.raises(TypeError, match=r"seeds are integers, or how many there are, not 1\.5"):
+        explore(scenarios.harmless, seeds=cast(Any, 1.5), loop=on)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: simulate(scenarios.harmless, loop=cast(Any, "curio")),
+        lambda: explore(scenarios.harmless, loop=cast(Any, "curio")),
+        lambda: explore_fault(scenarios.harmless, collect_garbage, loop=cast(Any, "curio")),
+        lambda: replay(scenarios.harmless, Trace(cast(Any, "curio"), 0, {})),
+    ],
+)
+def test_an_event_loop_that_there_is_not_is_refused(run: Any) -> None:
+    with pytest.raises(ValueError, match="the event loop is 'trio' or 'asyncio', not 'curio'"):
+        run()
+
+
+def test_a_replay_says_if_it_is_another_schedule(on: Any) -> None:
+    async def two(sim: Simulation) -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(scenarios.harmless, sim)
+
+    same = next(
+        run for seed in range(20) if (run := simulate(two, seed=seed, loop=on)).trace.choices
+    )
+    assert replay(two, same.trace).remark == ""
+    remark = replay(two, f"{on}:0:500=1,501=2").remark
+    assert remark.startswith("this is not the schedule of the trace: 500=1, 501=2 did not come up.")
+
+
+def test_a_replay_that_fails_says_if_it_is_another_schedule(on: Any) -> None:
+    async def fails(sim: Simulation) -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError) as caught:
+        replay(fails, f"{on}:0:500=1")
+    assert "500=1 did not come up" in "".join(caught.value.__notes__)
+
+
 # --- faults
+
+
+async def hurt(sim: Simulation) -> None:
+    """A fault that waits."""
+
+
+class Hurt:
+    async def __call__(self, sim: Simulation) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (hurt, "the fault hurt is async, and nobody would await it"),
+        (Hurt(), "is async, and nobody would await it"),
+        (jump_clock, "jump_clock makes a fault: write jump_clock\\(seconds\\)"),
+        (None, "a fault is a function that is called with the simulation, not None"),
+    ],
+)
+def test_what_cannot_be_a_fault_is_refused(on: Any, fault: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        inject(fault, at=1)
+    with pytest.raises(TypeError, match=words):
+        explore_fault(scenarios.harmless, fault, loop=on)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (lambda sim: hurt(sim), "is async, and nobody would await it"),
+        (lambda sim: jump_clock(sim), "write jump_clock\\(seconds\\)"),
+    ],
+)
+def test_a_fault_that_turns_out_to_be_none_fails_the_scenario(
+    on: Any, fault: Any, words: str
+) -> None:
+    with pytest.raises(TypeError, match=words):
+        simulate(scenarios.harmless, loop=on, faults=[inject(fault, at=1)])
+
+
+@pytest.mark.parametrize("fault", [cancel_victim, lambda sim: sim.cancel_victims()])
+def test_a_fault_that_has_no_victim_in_any_run_is_refused(on: Any, fault: Any) -> None:
+    with pytest.raises(ValueError, match=r"put what is to be cancelled into `with sim\.victim"):
+        explore_fault(scenarios.harmless, fault, loop=on)
+
+
+def test_steps_are_left_out_by_a_number_from_one(on: Any) -> None:
+    with pytest.raises(ValueError, match="not in 0"):
+        explore_fault(scenarios.harmless, collect_garbage, loop=on, every=0)
 
 
 def test_a_fault_that_breaks_the_scenario_at_one_step_is_found_there(on: Any) -> None:
@@ -254,6 +356,12 @@ def test_the_command_says_if_a_schedule_passes(target: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "passes under this schedule" in done.stdout
     assert "1 s of its time" in done.stdout
+
+
+def test_the_command_says_if_it_is_another_schedule() -> None:
+    done = run_command("replay", "scenarios:harmless", "trio:0:500=1")
+    assert done.returncode == 0, done.stderr
+    assert "But this is not the schedule of the trace: 500=1 did not come up." in done.stdout
 
 
 @pytest.mark.parametrize(

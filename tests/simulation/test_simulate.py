@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import uuid
 import warnings
 from collections.abc import AsyncGenerator
@@ -16,6 +17,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import sniffio
 import trio
 
 from trio_agents.testing import (
@@ -206,6 +208,40 @@ def test_a_scenario_that_ignores_its_cancellation_is_given_up(on: Any) -> None:
         simulate(insist, loop=on, max_steps=100)
     assert isinstance(caught.value.__context__, Unstoppable)
     gc.collect()
+
+
+async def in_anyio(event: threading.Event) -> None:
+    await anyio.to_thread.run_sync(event.wait, abandon_on_cancel=True)
+
+
+async def in_a_thread(event: threading.Event) -> None:
+    if sniffio.current_async_library() == "trio":
+        await trio.to_thread.run_sync(event.wait, abandon_on_cancel=True)
+    else:
+        await asyncio.to_thread(event.wait)
+
+
+@pytest.mark.parametrize("wait", [in_anyio, in_a_thread])
+def test_who_waits_for_a_thread_is_told_of_patience(on: Any, wait: Any) -> None:
+    event = threading.Event()
+
+    async def scenario(sim: Simulation) -> None:
+        try:
+            await wait(event)
+        finally:
+            event.set()
+
+    with pytest.raises(Stuck, match="waits for a thread") as caught:
+        simulate(scenario, loop=on)
+    assert "replace what runs in one, or give patience=1" in str(caught.value)
+
+
+def test_who_may_wait_for_a_thread_is_told_of_patience(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        await anyio.sleep_forever()
+
+    with pytest.raises(Stuck, match="only if it is given patience="):
+        simulate(scenario, loop=on)
 
 
 def test_a_thread_is_waited_for_if_that_is_asked_for(on: Any) -> None:

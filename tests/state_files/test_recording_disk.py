@@ -415,3 +415,72 @@ def test_a_sync_that_fails_has_synced_nothing() -> None:
         disk.fsync(fd)
     assert OLD in contents(real)
     assert real.calls[-2:] == ["failed fsync(3)", "fsync(3)"]
+
+
+def save_as_in_the_guide(path: str, data: bytes, os: Any = os) -> None:
+    fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(f"{path}.new", path)
+
+
+def test_a_function_that_is_handed_its_os_can_be_handed_either_disk(tmp_path: Path) -> None:
+    names = {name for name in vars(RecordingDisk) if not name.startswith("_")}
+    asked_of_the_test = {"acknowledge", "calls", "fail_fsync", "files", "mode", "open_files"}
+    assert names - asked_of_the_test - {"settle"} == {
+        name for name in vars(FailingDisk) if not name.startswith("_")
+    }
+
+    state = str(tmp_path / "state")
+    for path, real in ((state, None), ("state", RecordingDisk())):
+        disk = FailingDisk(real, at=0, error=errno.EIO)
+        save_as_in_the_guide(path, b"new", disk)
+        assert disk.calls == ["open", "write", "fsync", "close", "replace"]
+    assert Path(state).read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("at", range(1, 6))
+@pytest.mark.parametrize("lasting", [False, True])
+def test_each_call_behind_a_file_object_fails_in_its_turn(at: int, lasting: bool) -> None:
+    real = RecordingDisk({"state": OLD})
+    disk = FailingDisk(real, at=at, error=errno.ENOSPC, lasting=lasting)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        save_as_in_the_guide("state", NEW, disk)
+    assert disk.failed == ("open", "write", "fsync", "close", "replace")[at - 1]
+    assert real.files["state"] == OLD
+    assert real.open_files == 0
+
+
+def test_a_file_object_over_short_writes_writes_all() -> None:
+    real = RecordingDisk()
+    disk = FailingDisk(real, at=2, error=SHORT)
+    save_as_in_the_guide("state", NEW, disk)
+    assert disk.failed == "write"
+    assert real.files["state"] == NEW
+
+
+@pytest.mark.skipif(not hasattr(os, "fdatasync"), reason="os has no fdatasync here")
+@pytest.mark.parametrize("real", [True, False])
+def test_seeking_cutting_and_renaming_fail_too(tmp_path: Path, real: bool) -> None:
+    where = str(tmp_path / "a") if real else "a"
+    calls = ["open", "write", "lseek", "ftruncate", "fdatasync", "close", "rename", "remove"]
+    for at in range(len(calls) + 1):
+        disk = FailingDisk(None if real else RecordingDisk(), at=at, error=errno.EIO)
+        with contextlib.suppress(OSError):
+            fd = disk.open(where, disk.O_RDWR | disk.O_CREAT)
+            disk.write(fd, b"12345")
+            assert disk.lseek(fd, 0, disk.SEEK_SET) == 0
+            disk.ftruncate(fd, 2)
+            disk.fdatasync(fd)
+            disk.close(fd)
+            disk.rename(where, f"{where}.b")
+            disk.remove(f"{where}.b")
+        assert disk.failed == (calls[at - 1] if at else None)
+
+
+def test_what_a_failing_disk_does_not_have_is_named() -> None:
+    disk: Any = FailingDisk(at=1, error=errno.EIO)
+    with pytest.raises(AttributeError, match=r"a FailingDisk has no 'mkdir': it has what"):
+        disk.mkdir("a")

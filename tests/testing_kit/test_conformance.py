@@ -6,7 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -567,6 +567,11 @@ def test_failures_are_raised_together() -> None:
 def test_a_check_that_hangs_has_failed(autojump_clock: MockClock) -> None:
     with pytest.raises(CheckFailed, match=r"not ended after 20 s: It hangs\."):
         trio.run(one_that_hangs, trio_agents.open_runtime, clock=autojump_clock)
+
+
+def test_an_event_loop_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="the event loop is 'trio' or 'asyncio', not 'curio'"):
+        check_runtime(trio_agents.open_runtime, loop=cast(Any, "curio"))
 
 
 def test_it_runs_on_asyncio() -> None:

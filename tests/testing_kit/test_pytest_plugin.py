@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import Any
 
 import pytest
@@ -327,6 +328,14 @@ def test_a_failure_tells_how_to_repeat_it(run: Run) -> None:
     assert "whose trace is" in lines_of(result)
 
 
+def test_a_trace_of_another_program_is_warned_of(run: Run) -> None:
+    result = run("@pytest.mark.simulate\nasync def test_it(): pass", "--agents-trace=trio:0:500=1")
+    result.assert_outcomes(failed=1)
+    assert "RuntimeWarning: --agents-trace=trio:0:500=1: this is not the schedule" in lines_of(
+        result
+    )
+
+
 def test_one_seed_can_be_asked_for(run: Run) -> None:
     run(
         """
@@ -377,12 +386,29 @@ def test_a_wrong_option_is_refused(run: Run, option: str) -> None:
             "@pytest.mark.simulate(seed=5)\nasync def test_it(): pass",
             "takes loop, max_steps, monitored, patience, seeds, strategy, and not seed",
         ),
+        (
+            "@pytest.mark.simulate(seeds=0)\nasync def test_it(): pass",
+            "no seed was given, and nothing would be tried",
+        ),
+        (
+            "@pytest.mark.simulate(loop='curio')\nasync def test_it(): pass",
+            "the event loop is 'trio' or 'asyncio', not 'curio'",
+        ),
     ],
 )
 def test_a_wrong_mark_is_refused(run: Run, source: str, words: str) -> None:
     result = run(source)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in str(result.stderr)
+
+
+def test_a_simulated_test_is_not_run_by_pytest_asyncio(run: Run) -> None:
+    result = run(
+        "@pytest.mark.simulate\n@pytest.mark.asyncio\nasync def test_it(): pass",
+        ini="markers = asyncio: of pytest-asyncio",
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "take the mark asyncio away" in str(result.stderr)
 
 
 def test_an_async_fixture_of_a_wider_scope_is_refused(run: Run) -> None:
@@ -410,9 +436,158 @@ def test_a_fixture_cannot_be_asked_for_inside_of_a_run(run: Run) -> None:
         """
     )
     result.assert_outcomes(failed=1)
-    assert "fixture 'runtime_options' was asked for inside of a simulated run" in lines_of(
-        result
-    ) or "fixture 'runtime' was asked for inside of a simulated run" in lines_of(result)
+    assert "was asked for inside of a simulated run" in lines_of(result)
+
+
+# A test that does it wrong, and what it is told.
+WRONG = {
+    "asked for in a run": (
+        """
+        @pytest.mark.simulate(seeds=3)
+        async def test_wrong(request):
+            request.getfixturevalue("runtime")
+        """,
+        "was asked for inside of a simulated run: name it as an argument",
+    ),
+    "not async": (
+        """
+        def test_wrong(runtime):
+            pass
+        """,
+        "test_wrong asks for the fixture 'runtime' and is not async",
+    ),
+    "not async, and asks for what depends on it": (
+        """
+        def test_wrong(probe):
+            pass
+        """,
+        "test_wrong asks for the fixture 'runtime' and is not async",
+    ),
+    "pytest-asyncio": (
+        """
+        @pytest.mark.asyncio
+        async def test_wrong(runtime):
+            pass
+        """,
+        "is run by pytest-asyncio, which sets a fixture up in one task",
+    ),
+    "anyio in trio mode": (
+        """
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_wrong(runtime):
+            pass
+        """,
+        "by the mark anyio or the fixture anyio_backend, also belongs to anyio's plugin",
+    ),
+    "a fixture of anyio's in trio mode": (
+        """
+        @pytest.fixture
+        def anyio_backend():
+            return "trio"
+
+        async def test_wrong(runtime, anyio_backend):
+            pass
+        """,
+        "by the mark anyio or the fixture anyio_backend, also belongs to anyio's plugin",
+    ),
+    "a fixture of pytest-trio's": (
+        """
+        def test_wrong(mine):
+            pass
+        """,
+        "Trio fixtures can only be used by Trio tests",
+    ),
+    "a wider scope": (
+        """
+        @pytest.mark.simulate(seeds=3)
+        async def test_wrong(shared):
+            pass
+        """,
+        "fixture 'shared' is async and of scope module",
+    ),
+}
+
+
+@pytest.mark.parametrize(("source", "words"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_test_is_told_so_and_those_after_it_pass(run: Run, source: str, words: str) -> None:
+    result = run(
+        textwrap.dedent(source)
+        + textwrap.dedent(
+            """
+            @pytest.fixture
+            async def base():
+                return 1
+
+            @pytest.fixture
+            async def mine(base):
+                return base + 1
+
+            @pytest.fixture(scope="module")
+            def settings():
+                return 1
+
+            @pytest.fixture(scope="module")
+            async def shared(settings):
+                return settings + 1
+
+            @pytest.mark.simulate(seeds=3)
+            async def test_simulated(runtime, probe, mine):
+                assert mine == 2
+
+            async def test_plain(runtime, probe, mine):
+                assert mine == 2
+            """
+        ),
+        ini=f"{TRIO_MODE}\nmarkers = asyncio: of pytest-asyncio",
+    )
+    assert words in lines_of(result)
+    counts = result.parseoutcomes()
+    assert (counts["passed"], counts.get("failed", 0) + counts.get("errors", 0)) == (2, 1)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio", "simulate(seeds=2)"])
+def test_a_test_may_be_run_once_more(run: Run, mark: str) -> None:
+    run.pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):  # as pytest-rerunfailures does
+                item._initrequest()
+                runtestprotocol(item, nextitem=nextitem)
+            return True
+        """
+    )
+    result = run(
+        f"""
+        @pytest.fixture
+        async def once():
+            LOG.append("up")
+            yield
+            LOG.append("down")
+
+        @pytest.mark.{mark}
+        async def test_it(once, runtime):
+            assert runtime.is_started()
+            assert LOG[-2:] in (["up"], ["down", "up"])
+        """
+    )
+    result.assert_outcomes(passed=4 if mark == "anyio" else 2)
+
+
+def test_a_runtime_serves_tests_that_hypothesis_fills(run: Run) -> None:
+    run(
+        """
+        from hypothesis import HealthCheck, given, settings, strategies as st
+
+        @settings(max_examples=2, suppress_health_check=list(HealthCheck))
+        @given(st.integers())
+        async def test_it(runtime, number):
+            assert runtime.is_started()
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize("outcome", ["skip", "xfail"])

@@ -209,6 +209,12 @@ async def test_what_is_done_may_depend_on_the_type() -> None:
         assert await runtime.send_message(1.5, A) is None
 
 
+@pytest.mark.parametrize("error", ["text", None, int, 5])
+def test_what_cannot_be_raised_is_refused_at_once(error: Any) -> None:
+    with pytest.raises(TypeError, match="takes an exception or a class of exceptions, not "):
+        raises(error)
+
+
 async def test_a_function_sees_the_message_and_its_context() -> None:
     async def shout(message: str, ctx: MessageContext) -> str:
         return f"{message.upper()} {ctx.is_rpc}"

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from typing import Annotated, Any
+import subprocess
+import sys
+from typing import Annotated, Any, cast
 
 import annotated_types
 import attrs
@@ -16,6 +18,8 @@ from trio_agents import (
     AgentId,
     AgentType,
     DefaultTopicId,
+    FunctionCall,
+    Image,
     SerializationRegistry,
     SingleThreadedAgentRuntime,
     Subscription,
@@ -25,6 +29,15 @@ from trio_agents import (
 )
 from trio_agents._sansio._json import parse_json, write_json
 from trio_agents.exceptions import MessageDecodeError
+from trio_agents.models import (
+    AssistantMessage,
+    CreateResult,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+    SystemMessage,
+    UserMessage,
+)
+from trio_agents.testing import _message_strategies
 from trio_agents.testing.strategies import (
     agent_ids,
     agent_keys,
@@ -179,6 +192,88 @@ def test_messages_of_your_own_survive_the_serializers(message: Any) -> None:
     data = registry.serialize(message, type_name=name, data_content_type="application/json")
     assert (
         registry.deserialize(data, type_name=name, data_content_type="application/json") == message
+    )
+
+
+@dataclasses.dataclass
+class Letter:
+    sender: AgentId
+    kind: AgentType
+    topics: list[TopicId]
+    said: LLMMessage | None
+    picture: Image | None
+    named: Annotated[AgentId, "the one"]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        AgentId,
+        AgentType,
+        TopicId,
+        FunctionCall,
+        Image,
+        SystemMessage,
+        UserMessage,
+        AssistantMessage,
+        FunctionExecutionResultMessage,
+        CreateResult,
+    ],
+)
+def test_messages_are_of_the_library_s_own_types(hint: Any) -> None:
+    assert is_found(messages(hint), lambda message: type(message) is hint)
+
+
+def test_messages_hold_the_library_s_own_types() -> None:
+    assert is_found(
+        messages(Letter),
+        lambda letter: letter.topics and isinstance(letter.said, UserMessage) and letter.picture,
+    )
+
+
+def test_a_union_of_the_library_s_messages_is_filled() -> None:
+    for cls in (SystemMessage, UserMessage, AssistantMessage, FunctionExecutionResultMessage):
+        assert is_found(messages(cast(Any, LLMMessage)), lambda one, cls=cls: type(one) is cls)
+
+
+def test_a_user_message_may_hold_a_picture() -> None:
+    def holds_one(message: UserMessage) -> bool:
+        return any(isinstance(part, Image) for part in message.content)
+
+    assert is_found(messages(UserMessage), holds_one)
+
+
+def test_without_pillow_there_are_no_pictures_where_there_need_be_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_message_strategies, "_has_pillow", lambda: False)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+
+    @given(messages(UserMessage))
+    @settings(max_examples=20, database=None)
+    def look(message: UserMessage) -> None:
+        assert all(isinstance(part, str) for part in message.content)
+
+    look()
+    with pytest.raises(ImportError, match=r"pip install 'trio-agents\[images\]'"):
+        messages(Image).example()
+
+
+@pytest.mark.parametrize("module", ["strategies", "stateful"])
+def test_without_hypothesis_it_is_said_what_to_install(module: str) -> None:
+    program = f"""
+import sys
+sys.modules["hypothesis"] = None
+try:
+    import trio_agents.testing.{module}
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == (
+        f"trio_agents.testing.{module} needs hypothesis: pip install 'trio-agents[testing]'"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings, strategies as st
@@ -110,6 +110,42 @@ def test_books_that_differ_are_said(machine: Any) -> None:
     machine.model.counts["handled"] += 1
     with pytest.raises(Disagreement, match="handled: expected 1, found 0"):
         machine.compare()
+
+
+def test_what_the_runtime_raised_and_should_not_have_is_told_with_its_text() -> None:
+    class ForgetsTheLoop(OnTrio):
+        @classmethod
+        def make_runtime(cls, **options: Any) -> Any:
+            return AsyncioRuntime(**options)
+
+    machine = ForgetsTheLoop()
+    try:
+        with pytest.raises(Disagreement, match="raised RuntimeError") as caught:
+            machine.open(0, False, None, "wait", [Kind(), Kind(), Kind()], [], True, None)
+    finally:
+        machine.teardown()
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    (note,) = caught.value.__notes__
+    assert note == f"what was raised: RuntimeError: {caught.value.__cause__}"
+    assert "asyncio" in note
+
+
+def test_what_was_raised_before_and_was_right_is_not_told_with_a_disagreement(
+    machine: Any,
+) -> None:
+    machine.start()  # once more: a RuntimeError, as it should be
+    machine.model.counts["handled"] += 1
+    with pytest.raises(Disagreement) as caught:
+        machine.compare()
+    assert caught.value.__cause__ is None
+
+
+def test_a_machine_has_one_of_the_two_event_loops() -> None:
+    class Curious(RuntimeMachine):
+        loop = cast(Any, "curio")
+
+    with pytest.raises(ValueError, match="the event loop is 'trio' or 'asyncio', not 'curio'"):
+        Curious().open(0, False, None, "wait", [Kind()], [], True, None)
 
 
 def test_a_message_that_waits_for_its_agent_is_handled_although_it_was_taken_up_by_hand() -> None:

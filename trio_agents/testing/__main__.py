@@ -36,6 +36,8 @@ def replay_command(scenario: str, trace: str) -> None:
     click.echo(
         f"{scenario} passes under this schedule: {run.steps} steps, {run.seconds:g} s of its time"
     )
+    if run.remark:
+        click.echo(f"But {run.remark}.")
 
 
 def load(scenario: str) -> Any:

@@ -18,7 +18,7 @@ from ._conformance_agents import AGENT_CHECKS
 from ._conformance_check import Capability, Check, OpenRuntime
 from ._conformance_messages import MESSAGE_CHECKS
 from ._conformance_offers import OFFER_CHECKS
-from ._schedule import LoopName
+from ._schedule import LoopName, check_loop
 
 __all__ = ["RUNTIME_CHECKS", "CheckResult", "ConformanceReport", "check_runtime"]
 
@@ -127,8 +127,10 @@ def check_runtime(
         What came of each check. It raises nothing by itself: call `raise_for_failures`.
 
     Raises:
+        ValueError: there is no such *loop*.
         RuntimeError: an event loop runs in this thread already: await the checks one by one there.
     """
+    check_loop(loop)
     return ConformanceReport(
         tuple(_try(check, open_runtime, loop, frozenset(offers)) for check in checks)
     )

@@ -28,7 +28,7 @@ import io
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final, Protocol, cast
 
 import attrs
 
@@ -45,7 +45,7 @@ from ._disk_effects import (
     overlay,
 )
 
-__all__ = ["RecordingDisk"]
+__all__ = ["RecordingDisk", "constant_of_os", "file_of"]
 
 _KNOWN_FLAGS: Final = (
     "O_APPEND",
@@ -128,14 +128,7 @@ class RecordingDisk:
         self._effects: list[Effect] = []
 
     def __getattr__(self, name: str) -> int:
-        if name.startswith(("O_", "SEEK_")):
-            return cast("int", getattr(os, name))
-        raise AttributeError(
-            f"a RecordingDisk has no {name!r}: it has what `trio_agents.testing.RecordingDisk` "
-            "names, and the code under test can use nothing else of `os` through it",
-            name=name,
-            obj=self,
-        )
+        return constant_of_os(self, name)
 
     def __repr__(self) -> str:
         return f"<RecordingDisk {len(self._names)} files, {len(self._effects)} effects>"
@@ -213,15 +206,7 @@ class RecordingDisk:
 
     def fdopen(self, fd: int, mode: str = "r", encoding: str | None = None) -> IO[Any]:
         """As `os.fdopen`, with a buffer. The modes are r, w, a and x, with b or t."""
-        kind = mode.replace("b", "").replace("t", "")
-        if kind not in ("r", "w", "a", "x"):
-            raise ValueError(
-                f"a RecordingDisk opens files as r, w, a or x, with b or t, not {mode!r}"
-            )
-        raw = _Raw(self, fd, kind)
-        buffered: io.BufferedReader | io.BufferedWriter
-        buffered = io.BufferedReader(raw) if kind == "r" else io.BufferedWriter(raw)
-        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding or "utf-8")
+        return file_of(self, fd, mode, encoding)
 
     def read(self, fd: int, length: int) -> bytes:
         """As `os.read`."""
@@ -389,10 +374,50 @@ class RecordingDisk:
             self._effects.append(FolderSynced(call, opened.folder, failed))
 
 
-class _Raw(io.RawIOBase):
-    """A descriptor of a `RecordingDisk` as a file object."""
+def constant_of_os(disk: object, name: str) -> int:
+    """Give the constant of `os` that the attribute of a disk stands for.
 
-    def __init__(self, disk: RecordingDisk, fd: int, mode: str) -> None:
+    Raises:
+        AttributeError: a disk has no such thing.
+    """
+    if name.startswith(("O_", "SEEK_")):
+        return cast("int", getattr(os, name))
+    kind = type(disk).__name__
+    raise AttributeError(
+        f"a {kind} has no {name!r}: it has what `trio_agents.testing.{kind}` names, and the code "
+        "under test can use nothing else of `os` through it",
+        name=name,
+        obj=disk,
+    )
+
+
+class _Descriptors(Protocol):
+    def read(self, fd: int, length: int) -> bytes: ...
+    def write(self, fd: int, data: bytes) -> int: ...
+    def close(self, fd: int) -> None: ...
+
+
+def file_of(disk: _Descriptors, fd: int, mode: str, encoding: str | None) -> IO[Any]:
+    """Make a file object, with a buffer, of a descriptor of a disk.
+
+    Raises:
+        ValueError: *mode* is none of those that a disk knows.
+    """
+    kind = mode.replace("b", "").replace("t", "")
+    if kind not in ("r", "w", "a", "x"):
+        raise ValueError(
+            f"a {type(disk).__name__} opens files as r, w, a or x, with b or t, not {mode!r}"
+        )
+    raw = _Raw(disk, fd, kind)
+    buffered: io.BufferedReader | io.BufferedWriter
+    buffered = io.BufferedReader(raw) if kind == "r" else io.BufferedWriter(raw)
+    return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding or "utf-8")
+
+
+class _Raw(io.RawIOBase):
+    """A descriptor of a disk as a file object."""
+
+    def __init__(self, disk: _Descriptors, fd: int, mode: str) -> None:
         self._disk = disk
         self._fd = fd
         self._mode = mode

@@ -98,6 +98,7 @@ class Driver:
         self.run: HeldRun = hold(rules.loop)
         self._is_trio = rules.loop == "trio"
         self.seen: list[Seen] = []
+        self.strange: list[BaseException] = []  # since it was last looked at, and not made by us
         self._gates: dict[str, Any] = {}
         self._cancels: dict[str, Callable[[], None]] = {}
         self._tokens: dict[str, CancellationToken] = {}
@@ -446,6 +447,7 @@ class Driver:
                 return name
         if leaves := _leaves(exc):
             return ", ".join(map(self._name_of, leaves))
+        self.strange.append(exc)
         # A subscription that is not there is both, for programs of either kind.
         is_both = isinstance(exc, LookupError) and isinstance(exc, ValueError)
         return "LookupError" if is_both else type(exc).__name__

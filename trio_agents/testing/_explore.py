@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Final, TypeVar, Unpack, cast
 
 import attrs
@@ -20,6 +20,7 @@ from ._simulation import (
     Run,
     RunOptions,
     Scenario,
+    check_fault,
     inject,
     run_scenario,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "failure",
     "leaves",
     "replay",
+    "seeds_of",
 ]
 
 T = TypeVar("T")
@@ -100,19 +102,45 @@ def explore(
     Raises:
         ScenarioFailed: a run has failed. Its schedule was shrunk: the fewest decisions that make
             the scenario fail with the same type of exception, and in a group the same types.
+        ValueError: there are no *seeds*, so nothing would be tried; or there is no such *loop*.
         RuntimeError: an event loop runs in this thread already.
     """
     began = time.monotonic()
     schedules = set[str]()
     steps = runs = 0
-    for seed in range(seeds) if isinstance(seeds, int) else seeds:
+    for seed in seeds_of(seeds):
         run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy(seed), **options)
         if run.error is not None:
             raise failure(scenario, run, command=command, **options) from run.error
         runs += 1
         steps += run.steps
         schedules.add(run.trace.schedule)
+    if not runs:
+        raise ValueError(_NO_SEEDS)
     return Exploration(runs, len(schedules), steps, time.monotonic() - began)
+
+
+_NO_SEEDS: Final = (
+    "no seed was given, and nothing would be tried: seeds=100 tries those from 0 to 99"
+)
+
+
+def seeds_of(seeds: int | Iterable[int]) -> Iterable[int]:
+    """Give the seeds to try: those that are given, or so many.
+
+    Raises:
+        ValueError: there are none. An iterator is not looked into.
+        TypeError: these are no seeds.
+    """
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise ValueError(f"{_NO_SEEDS}, and seeds={seeds} none")
+        return range(seeds)
+    if not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds are integers, or how many there are, not {seeds!r}")
+    if isinstance(seeds, Sized) and not len(seeds):
+        raise ValueError(_NO_SEEDS)
+    return seeds
 
 
 def explore_fault(
@@ -140,10 +168,16 @@ def explore_fault(
 
     Raises:
         ScenarioFailed: a run has failed otherwise; or the scenario fails without any fault.
+        ValueError: the fault was to cancel a victim, as `cancel_victim` does, and in none of the
+            runs was there any; or *every* is less than 1; or there is no such *loop*.
+        TypeError: *fault* is none, see `inject`.
     """
+    check_fault(fault)
+    if every < 1:
+        raise ValueError(f"one step in every 1, 2, 3... can be tried, not in {every}")
     began = time.monotonic()
     schedules = set[str]()
-    steps = runs = 0
+    steps = runs = missed = 0
     at = 0
     longest = 1
     while at <= longest:  # a run may take more steps than the one before
@@ -153,9 +187,15 @@ def explore_fault(
             raise failure(scenario, run, faults=faults, **options) from run.error
         longest = run.steps if at == 0 else longest
         runs += 1
+        missed += run.missed_victim
         steps += run.steps
         schedules.add(run.trace.schedule)
         at = at + every if at else 1
+    if missed and missed == runs - 1:  # the first run is without the fault
+        raise ValueError(
+            "the fault was to cancel a victim, and the scenario has none, so nothing was tried: "
+            "put what is to be cancelled into `with sim.victim():`"
+        )
     return Exploration(runs, len(schedules), steps, time.monotonic() - began)
 
 
@@ -175,7 +215,9 @@ def replay(
         options: See `RunOptions`.
 
     Returns:
-        What was run, and how it went.
+        What was run, and how it went. The schedule may be another one than that of the trace: the
+        program has changed since, or it is not the one that the trace is of. Then the run has a
+        *remark* that says so.
 
     Raises:
         ValueError: *trace* is not the text of a trace.
@@ -183,10 +225,28 @@ def replay(
     """
     parsed = Trace.parse(trace) if isinstance(trace, str) else trace
     run = _rerun(scenario, parsed, faults=faults, **options)
+    remark = _remark(parsed, run)
     if run.error is not None:
         add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
+        if remark:
+            add_note(run.error, remark)
         raise run.error
-    return run
+    return attrs.evolve(run, remark=remark)
+
+
+def _remark(asked: Trace, run: Run[Any]) -> str:
+    """Say whether a run took other decisions than it was asked to."""
+    missed = [
+        f"{decision}={place}"
+        for decision, place in asked.choices.items()
+        if run.trace.choices.get(decision) != place
+    ]
+    if not missed:
+        return ""
+    return (
+        f"this is not the schedule of the trace: {', '.join(missed)} did not come up. The program "
+        "has changed since, or the trace is of another one: to look for the fault again, explore"
+    )
 
 
 def _rerun(scenario: Scenario[T], trace: Trace, **options: Any) -> Run[T]:

@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 import trio
 
 from ._acts import LoopName
+from ._schedule import check_loop
 
 __all__ = ["AsyncioHeldRun", "HeldRun", "RunGivenUp", "TrioHeldRun", "hold"]
 
@@ -356,6 +357,11 @@ def _only_looks(handle: asyncio.Handle) -> bool:
 
 
 def hold(loop: LoopName) -> HeldRun:
-    """Make a held run of an event loop."""
+    """Make a held run of an event loop.
+
+    Raises:
+        ValueError: there is no such event loop.
+    """
+    check_loop(loop)
     # Typeshed has all methods of a loop abstract, also those that nobody here calls.
     return TrioHeldRun() if loop == "trio" else AsyncioHeldRun()  # type: ignore[abstract]

@@ -15,9 +15,13 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 import attrs
 from hypothesis import strategies as st
 
+from .._components._extras import import_extra
+from .._components._image import Image
+from .._sansio._identifiers import AgentId, AgentType, TopicId
 from .._sansio._json import MAX_INT
 from .._sansio._json_fields import fields_of, has_fields
 from .._sansio._json_pydantic import is_model
+from ._id_strategies import agent_ids, agent_types, topic_ids
 
 __all__ = ["TEXT", "MessageKind", "json_values", "messages"]
 
@@ -93,7 +97,9 @@ def messages(
     Args:
         classes: Your own message classes, to be filled from their annotations: dataclasses, attrs
             classes and pydantic models. Constraints of pydantic's are kept if hypothesis knows them
-            (``Field(gt=0)``).
+            (``Field(gt=0)``). In their fields, and by themselves, there may be the library's types:
+            ids, topics, `Image`, and the messages of `trio_agents.models`. Pictures are small, and
+            need Pillow; where it is missing there are none in messages that may do without.
         kinds: Only these, if no classes are given. ``"protobuf"`` needs protobuf, and is left out
             if *kinds* is None and it is not installed. ``"plain"`` are objects that no serializer
             knows, which only reach agents in the same process.
@@ -101,6 +107,8 @@ def messages(
     Raises:
         TypeError: one of *classes* is none of these.
         ModuleNotFoundError: protobuf is asked for and is not installed.
+        ImportError: there is no message without a picture, and Pillow is not installed. It is
+            raised when the first one is drawn.
         ValueError: a kind is unknown.
     """
     if classes:
@@ -170,7 +178,28 @@ _SCALARS: Final[Mapping[Any, st.SearchStrategy[Any]]] = {
 _SEQUENCES: Final = (list, collections.abc.Sequence, collections.abc.MutableSequence)
 _SETS: Final = (set, frozenset, collections.abc.Set, collections.abc.MutableSet)
 _MAPPINGS: Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_UNIONS: Final = (Union, types.UnionType)
 _FEW: Final = 4  # items in a collection of a message
+
+
+def _images() -> st.SearchStrategy[Any]:
+    pillow: Any = import_extra("PIL.Image", "images", purpose="messages() with pictures")
+    sides, color = st.integers(1, 4), st.tuples(*[st.integers(0, 255)] * 3)
+    return st.builds(pillow.new, st.just("RGB"), st.tuples(sides, sides), color).map(Image.from_pil)
+
+
+def _has_pillow() -> bool:
+    return importlib.util.find_spec("PIL") is not None
+
+
+# The library's types, which cannot be filled from their annotations alone. Each is made when it is
+# met: the strategies behind them take their time.
+_LIBRARY: Final[Mapping[Any, Callable[[], st.SearchStrategy[Any]]]] = {
+    AgentId: agent_ids,
+    AgentType: lambda: agent_types().map(AgentType),
+    TopicId: topic_ids,
+    Image: _images,
+}
 
 
 # A class that holds instances of itself has one strategy, which refers to itself.
@@ -187,6 +216,10 @@ def _instances(cls: Any, known: _Known | None = None) -> st.SearchStrategy[Any]:
 
 
 def _filled(cls: Any, known: _Known) -> st.SearchStrategy[Any]:
+    if cls in _LIBRARY:
+        return _LIBRARY[cls]()
+    if get_origin(cls) in (Annotated, *_UNIONS):
+        return _values(cls, known)
     if is_model(cls):
         # By alias, for that is how a model is read by default.
         hints = {
@@ -213,8 +246,11 @@ def _values(hint: Any, known: _Known) -> st.SearchStrategy[Any]:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint in _SCALARS:
         return _SCALARS[hint]
-    if origin in (Union, types.UnionType):
-        return st.one_of(*(_values(member, known) for member in arguments))
+    if origin is Annotated and _may_lose_its_notes(arguments[0]):
+        return _values(arguments[0], known)
+    if origin in _UNIONS:
+        members = [one for one in arguments if one is not Image or _has_pillow()]
+        return st.one_of(*(_values(member, known) for member in members))
     if origin in _SEQUENCES:
         return st.lists(_values(arguments[0], known), max_size=_FEW)
     if origin in _SETS:
@@ -229,11 +265,18 @@ def _values(hint: Any, known: _Known) -> st.SearchStrategy[Any]:
         if len(arguments) == 2 and arguments[1] is ...:
             return st.lists(_values(arguments[0], known), max_size=_FEW).map(tuple)
         return st.tuples(*(_values(argument, known) for argument in arguments))
-    if has_fields(hint) or has_fields(origin) or is_model(hint):
+    if hint in _LIBRARY or has_fields(hint) or has_fields(origin) or is_model(hint):
         return _instances(hint, known)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return st.sampled_from(list(hint))
     return st.from_type(cast("type[Any]", hint)).filter(_can_be_written)
+
+
+def _may_lose_its_notes(hint: Any) -> bool:
+    """Whether what is annotated is one of ours, or a union that a note only tells apart."""
+    if get_origin(hint) in _UNIONS:
+        return all(is_model(member) for member in get_args(hint))
+    return hint in _LIBRARY or is_model(hint)
 
 
 def _can_be_written(value: object) -> bool:

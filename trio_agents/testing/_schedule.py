@@ -27,10 +27,21 @@ __all__ = [
     "SingleSteps",
     "Strategy",
     "Trace",
+    "check_loop",
     "strategy_for",
 ]
 
 LoopName = Literal["trio", "asyncio"]
+
+
+def check_loop(loop: object) -> None:
+    """See that there is such an event loop.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if loop not in get_args(LoopName):
+        raise ValueError(f"the event loop is 'trio' or 'asyncio', not {loop!r}")
 
 
 class Strategy(Protocol):

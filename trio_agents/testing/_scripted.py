@@ -133,7 +133,17 @@ def echoes() -> Act:
 
 
 def raises(error: BaseException | type[BaseException]) -> Act:
-    """Raise *error*: an object as it is, each time the same; a class without arguments."""
+    """Raise *error*: an object as it is, each time the same; a class without arguments.
+
+    Raises:
+        TypeError: *error* is neither an exception nor a class of exceptions.
+    """
+    given: object = error
+    if not isinstance(given, BaseException) and not _is_error_class(given):
+        raise TypeError(
+            f"raises() takes an exception or a class of exceptions, not {given!r}: write "
+            f"raises(RuntimeError({given!r})), say"
+        )
 
     def do(call: Call) -> Any:
         raise error
@@ -245,7 +255,10 @@ def publishes(message: object, topic_id: TopicId) -> Act:
 
 
 def calls(function: Callable[[Any, Any], Any]) -> Act:
-    """Return what *function*, async or not, returns for the message and its context."""
+    """Return what *function*, async or not, returns for the message and its context.
+
+    It is called as ``function(message, ctx)``; *ctx* is None where there is none, see `Call`.
+    """
 
     async def do(call: Call) -> Any:
         result = function(call.message, call.ctx)
@@ -255,7 +268,11 @@ def calls(function: Callable[[Any, Any], Any]) -> Act:
 
 
 def by_type(answers: Mapping[type[Any], object]) -> Act:
-    """Do what *answers* says for the message's type, the first that fits; for others, nothing."""
+    """Do what *answers* says for the message's type, the first that fits.
+
+    For a message of another type it does nothing and gives None. To have it fail instead, let the
+    last one be ``object: TypeError``.
+    """
     acts = {cls: as_act(answer) for cls, answer in answers.items()}
 
     async def do(call: Call) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import random
 import signal
 import sys
@@ -22,9 +23,10 @@ from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._notes import add_note
 from ._monitor import InvariantViolation, Monitor
 from ._pilot import SimulatedRun, Unstoppable
-from ._schedule import LoopName, Scheduler, Strategy, Trace, strategy_for
+from ._schedule import LoopName, Scheduler, Strategy, Trace, check_loop, strategy_for
 from ._simulated_asyncio import AsyncioRun
 from ._simulated_trio import LooseTrioRun, SeededYields, TrioRun, missing_hooks
+from ._waits import IN_A_THREAD
 
 __all__ = [
     "Fault",
@@ -60,7 +62,9 @@ STEPS_TO_END: Final = 10_000
 class Stuck(InvariantViolation):
     """Everybody waited, for something that nobody was left to do. The message says who, and where.
 
-    A thread or a socket does not count: wait for none in a simulation, or set *patience*.
+    A thread or a socket does not count: wait for none in a simulation, or set *patience*. A
+    `FunctionTool` of a function that is not async runs it in a thread, and ``save_state_file``
+    writes in one.
     """
 
 
@@ -103,10 +107,38 @@ def inject(fault: Fault, *, at: int) -> Injection:
 
     Raises:
         ValueError: *at* is less than 1.
+        TypeError: *fault* is async, or no function; or it is `jump_clock` itself, which is called
+            with the seconds to give a fault.
     """
+    check_fault(fault)
     if at < 1:
         raise ValueError(f"steps are counted from 1: a fault cannot happen before step {at}")
     return Injection(fault, at)
+
+
+def check_fault(fault: object) -> None:
+    """See that this can happen between two steps.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if fault is jump_clock:
+        raise TypeError("jump_clock makes a fault: write jump_clock(seconds)")
+    if not callable(fault):
+        raise TypeError(
+            f"a fault is a function that is called with the simulation, not {fault!r}: give the "
+            "function, and do not call it"
+        )
+    if inspect.iscoroutinefunction(fault) or inspect.iscoroutinefunction(fault.__call__):
+        raise TypeError(_cannot_wait(fault))
+
+
+def _cannot_wait(fault: object) -> str:
+    name = getattr(fault, "__name__", repr(fault))
+    return (
+        f"the fault {name} is async, and nobody would await it: a fault happens between two steps. "
+        "Have it set an event that a task of the scenario waits for"
+    )
 
 
 class Simulation:
@@ -130,6 +162,7 @@ class Simulation:
         patience: float = 0,
         telling: bool = False,
     ) -> None:
+        check_loop(loop)
         self.seed = seed
         self.loop: LoopName = loop
         self.random = random.Random(seed)
@@ -146,6 +179,7 @@ class Simulation:
         self._ended_at = 0
         self._victims: list[Any] = []
         self._victims_cancelled = False
+        self._had_victim = False
         self._is_loose = False
         self._run: SimulatedRun = self._new_run()
         self.scheduler = Scheduler(strategy, self._run.name_step if telling else None)
@@ -231,6 +265,7 @@ class Simulation:
         """
         scope: Any = trio.CancelScope() if self.loop == "trio" else anyio.CancelScope()
         self._victims.append(scope)
+        self._had_victim = True
         if self._victims_cancelled:
             scope.cancel()
         try:
@@ -247,6 +282,7 @@ class Simulation:
 
     def inject(self, fault: Fault, *, at: int) -> None:
         """Have something happen before a step that is still to come, see the function `inject`."""
+        check_fault(fault)
         self._faults.setdefault(at, []).append(fault)
 
     async def wait_all_tasks_blocked(self) -> None:
@@ -286,7 +322,10 @@ class Simulation:
             return
         for fault in self._faults.pop(step, ()):
             try:
-                fault(self)
+                result = fault(self)
+                if inspect.iscoroutine(result):
+                    result.close()
+                    raise TypeError(_cannot_wait(fault))
             except BaseException as exc:  # the loop must go on; `end` sees to it
                 self.end(exc)
 
@@ -294,9 +333,22 @@ class Simulation:
         """End the run: nobody is left who could go on."""
         if self.error is not None:
             raise Unstoppable(f"the scenario was to end and ignores its cancellation: {self.error}")
-        where = "\n  ".join(self._run.describe_tasks())
+        tasks = self._run.describe_tasks()
+        where = "\n  ".join(tasks)
         books = "".join(f"\n  {monitor.describe()}" for monitor in self._monitors)
-        self.end(Stuck(f"all tasks wait, and nobody is left to wake them:\n  {where}{books}"))
+        if any(task.endswith(IN_A_THREAD) for task in tasks):
+            advice = (
+                "A simulation does not wait for threads, which a seed does not decide: replace "
+                "what runs in one, or give patience=1, the real seconds to wait for it."
+            )
+        else:
+            advice = (
+                "If one of them waits for a thread, a file or a socket: a simulation waits for "
+                "these only if it is given patience=, in real seconds."
+            )
+        self.end(
+            Stuck(f"all tasks wait, and nobody is left to wake them:\n  {where}{books}\n{advice}")
+        )
 
     # --- the run
 
@@ -358,6 +410,7 @@ class Simulation:
             warnings=tuple(str(warning.message) for warning in warned),
             error=error,
             turns=tuple(self.scheduler.turns),
+            missed_victim=self._victims_cancelled and not self._had_victim,
             values=tuple(value),
         )
 
@@ -402,6 +455,10 @@ class Run(Generic[T]):
             an error fails the run.
         error: What it has failed with, or None.
         turns: The decisions of its schedule in words, if that was asked for.
+        missed_victim: Whether a fault was to cancel the victim, and the scenario has entered no
+            ``with sim.victim():``.
+        remark: After `replay`, whether its schedule was another one than that of the trace, in
+            words. Empty if it was the same.
     """
 
     trace: Trace
@@ -411,6 +468,8 @@ class Run(Generic[T]):
     warnings: tuple[str, ...]
     error: BaseException | None
     turns: tuple[str, ...]
+    missed_victim: bool = attrs.field(default=False, kw_only=True)
+    remark: str = attrs.field(default="", kw_only=True)
     values: tuple[T, ...] = attrs.field(repr=False)
 
     @property
@@ -455,6 +514,7 @@ def simulate(
     Raises:
         BaseException: what the scenario raised, with a note that says how to repeat it; or
             `InvariantViolation`, its subclasses `Stuck` and `TooLong` among them.
+        ValueError: there is no such *loop*.
         RuntimeError: an event loop runs in this thread already.
     """
     run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy, faults=faults, **options)
@@ -506,5 +566,7 @@ def collect_garbage(sim: Simulation) -> None:
 
 
 def jump_clock(seconds: float) -> Fault:
-    """Give a fault that puts the clock forward."""
+    """Give a fault that puts the clock forward: ``jump_clock(60)``."""
+    if isinstance(seconds, Simulation):  # it was given as the fault
+        check_fault(jump_clock)
     return lambda sim: sim.jump(seconds)

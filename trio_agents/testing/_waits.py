@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["describe_task", "name_task"]
+__all__ = ["IN_A_THREAD", "describe_task", "name_task"]
+
+IN_A_THREAD: Final = "waits for a thread"
+# The functions that hand something to a thread and wait: trio's, anyio's, asyncio's.
+TO_THREAD: Final = tuple(
+    f"{os.sep}{name}"
+    for name in (
+        os.path.join("trio", "_threads.py"),
+        os.path.join("anyio", "to_thread.py"),
+        os.path.join("asyncio", "threads.py"),
+    )
+)
 
 # What waits inside of these says nothing: the line that has called them does.
 LIBRARIES: Final = tuple(
@@ -17,7 +28,10 @@ LIBRARIES: Final = tuple(
 
 def describe_task(name: str, coroutine: Any) -> str:
     """Name the functions that a task is in, without those of the event loop and of ours."""
-    titles = [_title(frame) for frame in _frames(coroutine) if not _is_library(frame)]
+    frames = list(_frames(coroutine))
+    titles = [_title(frame) for frame in frames if not _is_library(frame)]
+    if any(frame.f_code.co_filename.endswith(TO_THREAD) for frame in frames):
+        titles.append(IN_A_THREAD)
     return f"{_shorten(name)}: {' > '.join(titles) or 'about to begin or to end'}"
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
@@ -29,10 +30,10 @@ import sniffio
 from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._subscriptions import DefaultSubscription
 from . import _leaks
-from ._explore import ScenarioFailed, explore, replay
+from ._explore import ScenarioFailed, explore, replay, seeds_of
 from ._probes import Probe
 from ._pytest_fixtures import Deferred, current_simulation, is_async, set_up
-from ._schedule import LoopName, Trace
+from ._schedule import LoopName, Trace, check_loop
 from ._simulation import RunOptions, Simulation
 
 __all__: list[str] = []
@@ -123,6 +124,12 @@ def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
             f"{item.nodeid}: a simulated test is run by this plugin and not by pytest-trio: "
             "take the mark trio away"
         )
+    if item.get_closest_marker("asyncio") is not None:
+        raise pytest.UsageError(
+            f"{item.nodeid}: a simulated test is run by this plugin and not by pytest-asyncio: "
+            "take the mark asyncio away (with asyncio_mode = auto it comes by itself: use strict), "
+            'and write simulate(loop="asyncio")'
+        )
     if marker.args:
         raise pytest.UsageError(
             f"{item.nodeid}: write simulate(seeds={marker.args[0]!r}): it has keywords only"
@@ -133,6 +140,11 @@ def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
             f"{item.nodeid}: simulate() takes {', '.join(sorted(_OPTIONS))}, "
             f"and not {', '.join(unknown)}"
         )
+    try:
+        seeds_of(marker.kwargs.get("seeds", SEEDS))
+        check_loop(marker.kwargs.get("loop", "trio"))
+    except (TypeError, ValueError) as exc:
+        raise pytest.UsageError(f"{item.nodeid}: simulate(): {exc}") from exc
     item.stash[DEFERRED] = []
     item.obj = _simulated(item, test, dict(marker.kwargs))
 
@@ -174,7 +186,8 @@ def _explore(
     trace = config.getoption("--agents-trace")
     if trace is not None:
         options.pop("strategy", None)
-        replay(scenario, trace, **options)
+        if remark := replay(scenario, trace, **options).remark:
+            warnings.warn(f"--agents-trace={trace}: {remark}", RuntimeWarning, stacklevel=2)
         return
     seed = config.getoption("--agents-seed")
     seeds = config.getoption("--agents-seeds") or seeds if seed is None else [seed]
@@ -200,18 +213,40 @@ def _loop_of(item: pytest.Function) -> LoopName:
 # --- their fixtures
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if DEFERRED in item.stash:
+        item.stash[DEFERRED].clear()  # it may be run once more
+
+
 # Outside of pytest-trio's and anyio's hooks: they see a sync function.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_fixture_setup(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    fixturedef: pytest.FixtureDef[Any], request: Any
 ) -> Generator[None, Any, Any]:
+    try:
+        return (yield from _set_up_fixture(fixturedef, request))
+    except BaseException as exc:
+        # pytest ends what has a result, and a hook that raises has left none: the next test that
+        # asks for this fixture would find it half set up, and fail for that.
+        if fixturedef.cached_result is None:
+            fixturedef.cached_result = (None, fixturedef.cache_key(request), (exc, None))
+            fixturedef.finish(request)
+        raise
+
+
+def _set_up_fixture(fixturedef: pytest.FixtureDef[Any], request: Any) -> Generator[None, Any, Any]:
     item: pytest.Item | None = getattr(request, "_pyfuncitem", None)
-    if item is None or DEFERRED not in item.stash:
+    if item is None:
+        return (yield)
+    if DEFERRED not in item.stash:
+        if fixturedef.func is _open_runtime:
+            _check_runner(item)
         return (yield)
     if current_simulation.get() is not None:
         pytest.fail(
-            f"fixture {fixturedef.argname!r} was asked for inside of a simulated run: name it as "
-            "an argument of the test, or of a fixture",
+            f"fixture {fixturedef.argname!r}, or one that depends on it, was asked for inside of a "
+            "simulated run: name it as an argument of the test, or of a fixture",
             pytrace=False,
         )
     function = _bound(fixturedef.func, request)
@@ -237,6 +272,37 @@ def pytest_fixture_setup(
         return (yield)
     finally:
         fixturedef.func = original  # type: ignore[misc]
+
+
+def _check_runner(item: pytest.Item) -> None:
+    """See that one plugin runs this test, which asks for a runtime, and that it is one that can."""
+    test: Any = getattr(item, "obj", None)
+    inner: Any = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+    is_trio = item.get_closest_marker("trio") is not None
+    problem = ""
+    # pytest-trio has made a sync function of its test when that is run once more.
+    if not is_async(inner) and not is_trio:
+        problem = (
+            "is not async, and a runtime lives on the event loop of a test: write async def, or "
+            "open a runtime in the test, with trio.run() or trio_agents.portal.open_portal()"
+        )
+    elif item.get_closest_marker("asyncio") is not None:
+        problem = (
+            "is run by pytest-asyncio, which sets a fixture up in one task and ends it in another; "
+            "a runtime owns tasks, and has to be closed where it was opened. Give the test "
+            "anyio's mark, @pytest.mark.anyio, with a fixture anyio_backend that returns "
+            "'asyncio', and take the mark asyncio away (with asyncio_mode = auto it comes by "
+            "itself: use strict)"
+        )
+    elif is_trio and "anyio_backend" in getattr(item, "fixturenames", ()):
+        problem = (
+            "has pytest-trio's mark trio and, by the mark anyio or the fixture anyio_backend, also "
+            "belongs to anyio's plugin; two plugins cannot run one test: take one of them away. "
+            "With trio_mode = true each async test is marked trio: leave that out, and mark the "
+            "tests for trio with @pytest.mark.trio"
+        )
+    if problem:
+        pytest.fail(f"{item.name} asks for the fixture 'runtime' and {problem}", pytrace=False)
 
 
 def _bound(function: Any, request: pytest.FixtureRequest) -> Any:
@@ -266,8 +332,7 @@ def runtime_options() -> Mapping[str, Any]:
     return {}
 
 
-@pytest.fixture
-async def runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+async def _open_runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
     """A runtime that is started, on the event loop of the test.
 
     When the test is over it finishes what was accepted. A failure of a publication fails the test,
@@ -288,6 +353,9 @@ async def runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, Non
         opened = _asyncio_runtime.open_runtime(**options)
     async with opened as runtime:
         yield runtime
+
+
+runtime = pytest.fixture(name="runtime")(_open_runtime)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ be what the model allows, in this order; nothing may be missing; and the books o
 Whatever takes longer than one rule waits at a gate or for a time, and other rules open gates and
 let time pass. A failing program is printed by hypothesis as Python, made as short as it can be.
 
-It needs the package hypothesis::
+It needs hypothesis, which comes with the extra ``testing``::
 
     from trio_agents.testing.stateful import RuntimeMachine
 
@@ -25,18 +25,28 @@ import math
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    precondition,
-    rule,
-)
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.stateful import (
+        RuleBasedStateMachine,
+        initialize,
+        precondition,
+        rule,
+    )
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition(".")[0] != "hypothesis":
+        raise
+    raise ModuleNotFoundError(
+        "trio_agents.testing.stateful needs hypothesis: pip install 'trio-agents[testing]'",
+        name=exc.name,
+    ) from exc
 
 from .._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from .._loops._trio_runtime import SingleThreadedAgentRuntime as TrioRuntime
 from .._sansio._facade import claim_names
 from .._sansio._identifiers import AgentId, TopicId
+from .._sansio._notes import add_note
 from ._acts import (
     Act,
     Ask,
@@ -283,9 +293,19 @@ class RuntimeMachine(RuleBasedStateMachine):
         """
         try:
             self._compare()
+        except Disagreement as exc:
+            self.has_failed = True
+            # What is compared is the name of an exception; what helps is its text.
+            strange = self.driver.strange
+            for error in strange:
+                add_note(exc, f"what was raised: {type(error).__name__}: {error}")
+            if strange:
+                raise exc from strange[-1]
+            raise
         except BaseException:
             self.has_failed = True
             raise
+        self.driver.strange.clear()
 
     def _compare(self) -> None:
         self.driver.run.go_on()

@@ -1,7 +1,7 @@
 """Hypothesis strategies for what agents and runtimes are given: ids, messages, hostile text.
 
-Each says what it generates and what it never does. It needs hypothesis, which the library itself
-does not install::
+Each says what it generates and what it never does. It needs hypothesis, which comes with the extra
+``testing``::
 
     @given(agent_ids())
     def test_an_id_survives_its_text(id: AgentId) -> None:
@@ -11,25 +11,34 @@ does not install::
 from __future__ import annotations
 
 from .._sansio._facade import claim_names
-from ._hostile_strategies import (
-    hostile_json as hostile_json,
-    hostile_keys as hostile_keys,
-    hostile_text as hostile_text,
-)
-from ._id_strategies import (
-    agent_ids as agent_ids,
-    agent_keys as agent_keys,
-    agent_types as agent_types,
-    subscriptions as subscriptions,
-    topic_ids as topic_ids,
-    topic_types as topic_types,
-    topics_and_subscriptions as topics_and_subscriptions,
-)
-from ._message_strategies import (
-    MessageKind as MessageKind,
-    json_values as json_values,
-    messages as messages,
-)
+
+try:
+    from ._hostile_strategies import (
+        hostile_json as hostile_json,
+        hostile_keys as hostile_keys,
+        hostile_text as hostile_text,
+    )
+    from ._id_strategies import (
+        agent_ids as agent_ids,
+        agent_keys as agent_keys,
+        agent_types as agent_types,
+        subscriptions as subscriptions,
+        topic_ids as topic_ids,
+        topic_types as topic_types,
+        topics_and_subscriptions as topics_and_subscriptions,
+    )
+    from ._message_strategies import (
+        MessageKind as MessageKind,
+        json_values as json_values,
+        messages as messages,
+    )
+except ModuleNotFoundError as exc:
+    if exc.name is None or exc.name.partition(".")[0] != "hypothesis":
+        raise
+    raise ModuleNotFoundError(
+        "trio_agents.testing.strategies needs hypothesis: pip install 'trio-agents[testing]'",
+        name=exc.name,
+    ) from exc
 
 __all__ = [
     "MessageKind",
