@@ -9,7 +9,7 @@ import trio
 from local_model import local_model
 from pydantic import BaseModel
 
-from trio_agents import CancellationToken
+from trio_agents import CancellationToken, FunctionCall
 from trio_agents.exceptions import MessageCancelled
 from trio_agents.ext.models.openai import OpenAIChatCompletionClient
 from trio_agents.models import (
@@ -84,6 +84,18 @@ def weather(city: str) -> str:
     return "sunny" if city == "Lisbon" else "unknown"
 
 
+def run(call: FunctionCall) -> FunctionExecutionResult:
+    try:  # models invent functions, and arguments
+        if call.name != "weather":
+            raise ValueError(f"There is no function {call.name}.")
+        content, is_error = weather(**json.loads(call.arguments or "{}")), False
+    except (TypeError, ValueError) as error:  # the model reads it, and may do better
+        content, is_error = str(error), True
+    return FunctionExecutionResult(
+        content=content, name=call.name, call_id=call.id, is_error=is_error
+    )
+
+
 async def with_tools(client: ChatCompletionClient) -> None:
     messages: list[LLMMessage] = [
         UserMessage(content="How is the weather in Lisbon?", source="user")
@@ -96,16 +108,9 @@ async def with_tools(client: ChatCompletionClient) -> None:
         messages.append(
             AssistantMessage(content=result.content, thought=result.thought, source="agent")
         )
-        results = [
-            FunctionExecutionResult(
-                content=weather(**json.loads(call.arguments)),
-                name=call.name,
-                call_id=call.id,
-                is_error=False,
-            )
-            for call in result.content
-        ]
-        messages.append(FunctionExecutionResultMessage(content=results))
+        messages.append(
+            FunctionExecutionResultMessage(content=[run(call) for call in result.content])
+        )
 
 
 # [/tools]

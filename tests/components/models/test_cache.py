@@ -76,6 +76,13 @@ async def test_the_same_request_is_answered_from_the_cache_and_costs_nothing() -
 
 
 # MC-34
+async def test_a_schema_as_tool_choice_is_refused_as_by_the_client_itself() -> None:
+    schema: Any = {"name": "look", "parameters": {"type": "object", "properties": {}}}
+    client = ChatCompletionCache(fresh("hello"))
+    with pytest.raises(TypeError, match="tool_choice: expected a Tool, not a schema"):
+        await client.create([HELLO], tools=[schema], tool_choice=schema)
+
+
 async def test_a_stream_is_replayed_in_its_pieces() -> None:
     inner = fresh("one two three", "other")
     client = ChatCompletionCache(inner)

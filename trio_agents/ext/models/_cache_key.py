@@ -21,6 +21,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.errors import PydanticUserError
 from pydantic_core import to_jsonable_python
 
+from ..._components._check_tool import check_tool
 from ..._components._tool import Tool
 from ..._components._tool_schema import ToolSchema
 from ..._sansio._errors import ComponentError
@@ -56,8 +57,11 @@ def key_of(
 
     Raises:
         ValueError: two tools have one name.
+        TypeError: *tool_choice* is no tool, or one of *tools* is neither a tool nor a schema.
     """
     schemas = tool_schemas(tools)
+    if not isinstance(tool_choice, str):
+        check_tool(tool_choice, "tool_choice")
     choice = tool_choice if isinstance(tool_choice, str) else {"tool": tool_choice.name}
     try:
         request = _text([messages, schemas, choice, json_output, extra_create_args])
