@@ -21,6 +21,7 @@ import trio_agents
 import trio_agents.asyncio.exceptions
 import trio_agents.asyncio.logging
 from trio_agents._core import _workers
+from trio_agents._sansio._notes import leaves_of
 from trio_agents.asyncio import (
     AgentId,
     BaseAgent,
@@ -941,34 +942,51 @@ async def test_a_task_that_a_handler_starts_knows_whose_it_is() -> None:
 
 # --- wrong doors
 
+MISPLACED = (RuntimeError, TypeError, AttributeError)
 
-async def test_code_for_trio_in_a_handler_is_told_which_door_to_use() -> None:
+
+@pytest.mark.parametrize("what", ["sleep", "nursery", "in a group"])
+async def test_code_for_trio_in_a_handler_is_told_which_door_to_use(what: str) -> None:
     async def act(agent: Actor, ctx: MessageContext) -> None:
-        await trio.sleep(1)
+        if what == "sleep":
+            await trio.sleep(1)
+        elif what == "nursery":
+            async with trio.open_nursery():
+                pass
+        else:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(trio.sleep(1))  # noqa: ASYNC105  # the task awaits it
 
     async with open_runtime() as runtime:
         await add_actors(runtime)
-        with pytest.raises(RuntimeError) as caught:
+        with pytest.raises((RuntimeError, AttributeError, ExceptionGroup)) as caught:
             await runtime.send_message(act, A)
-    assert "runs on asyncio" in caught.value.__notes__[0]
-    assert "trio_agents.portal" in caught.value.__notes__[0]
+    [leaf] = leaves_of(caught.value)
+    assert "runs on asyncio" in leaf.__notes__[0]
+    assert "trio_agents.portal" in leaf.__notes__[0]
 
 
-@pytest.mark.parametrize("what", ["sleep", "future"])
+@pytest.mark.parametrize("what", ["sleep", "future", "queue", "in a nursery"])
 def test_code_for_asyncio_in_a_handler_on_trio_is_told_which_door_to_use(what: str) -> None:
     async def act(agent: Actor, ctx: MessageContext) -> None:
         if what == "sleep":
             await asyncio.sleep(1)
+        elif what == "queue":
+            await asyncio.Queue[int]().get()
+        elif what == "in a nursery":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(asyncio.sleep, 1)
         else:
             await future
 
     async def main() -> None:
         async with trio_agents.open_runtime() as runtime:
             await Actor.register(runtime, "actor", Actor)
-            with pytest.raises((RuntimeError, TypeError)) as caught:
+            with pytest.raises((*MISPLACED, ExceptionGroup)) as caught:
                 await runtime.send_message(act, A)
-        assert "runs on trio" in caught.value.__notes__[0]
-        assert "trio_agents.asyncio" in caught.value.__notes__[0]
+        [leaf] = leaves_of(caught.value)
+        assert "runs on trio" in leaf.__notes__[0]
+        assert "trio_agents.asyncio" in leaf.__notes__[0]
 
     other = asyncio.new_event_loop()
     future = other.create_future()

@@ -25,7 +25,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
-from .._sansio._notes import add_note
+from .._sansio._notes import add_note, leaves_of
 
 __all__ = ["AsyncioLoop", "AsyncioReply", "MessageCancelled"]
 
@@ -295,9 +295,9 @@ class AsyncioLoop:
     @staticmethod
     def explain(error: BaseException) -> None:
         """Say which door to use, to code written for trio."""
-        if is_misplaced(error):
+        for leaf in filter(is_misplaced, leaves_of(error)):
             add_note(
-                error,
+                leaf,
                 "This runtime runs on asyncio, and code that it called awaited something of "
                 "trio's. Agents written for trio run in a trio_agents runtime: inside trio, or "
                 "behind trio_agents.portal.open_portal() for callers on asyncio.",
@@ -321,9 +321,12 @@ class AsyncioLoop:
 
 def is_misplaced(error: BaseException) -> bool:
     """Whether *error* is trio's, or asyncio's, about a wait for something of trio's."""
-    text = str(error) if isinstance(error, RuntimeError) else ""
-    return text == "must be called from async context" or (
-        text.startswith("Task got bad yield") and "trio" in text
+    text = str(error)
+    if isinstance(error, AttributeError):  # a nursery's
+        return text == "'RunContext' object has no attribute 'runner'"
+    return isinstance(error, RuntimeError) and (
+        text == "must be called from async context"
+        or (text.startswith("Task got bad yield") and "trio" in text)
     )
 
 

@@ -31,7 +31,7 @@ from .._core import (
 from .._core._calls import is_same_context
 from .._sansio._cancellation import Home, home_finders
 from .._sansio._errors import MessageCancelled
-from .._sansio._notes import add_note
+from .._sansio._notes import add_note, leaves_of
 
 __all__ = ["TrioLoop", "TrioReply", "let_interrupts_wait"]
 
@@ -141,9 +141,9 @@ class TrioLoop:
     @staticmethod
     def explain(error: BaseException) -> None:
         """Say which door to use, to code written for asyncio."""
-        if is_misplaced(error):
+        for leaf in filter(is_misplaced, leaves_of(error)):
             add_note(
-                error,
+                leaf,
                 "This runtime runs on trio, and code that it called awaited something of "
                 "asyncio's. Agents written for asyncio run in a trio_agents.asyncio runtime.",
             )
@@ -182,9 +182,14 @@ class TrioLoop:
 
 def is_misplaced(error: BaseException) -> bool:
     """Whether *error* is asyncio's, or trio's, about a wait for something of asyncio's."""
+    text = str(error)
     if isinstance(error, TypeError):
-        return "unrecognized yield message" in str(error)
-    return isinstance(error, RuntimeError) and str(error) == "no running event loop"
+        return "unrecognized yield message" in text
+    if isinstance(error, AttributeError):  # that of queues, locks and events
+        return text == "'NoneType' object has no attribute 'create_future'"
+    return isinstance(error, RuntimeError) and (
+        text == "no running event loop" or text.startswith("There is no current event loop in")
+    )
 
 
 def _find_home() -> Home | None:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from typing import cast
 
-__all__ = ["add_note"]
+__all__ = ["add_note", "leaves_of"]
+
+
+def leaves_of(error: BaseException) -> Iterator[BaseException]:
+    """Give what is in a group, however deep; anything else itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from leaves_of(each)
+    else:
+        yield error
 
 
 def add_note(error: BaseException, note: str) -> None:
