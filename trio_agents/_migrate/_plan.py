@@ -48,7 +48,8 @@ class Change:
     def diff(self) -> Iterator[str]:
         """Give the lines of a unified diff, as ``patch -p0`` takes it."""
         name = f"{self.path}\t" if " " in self.path else self.path  # or patch takes one word of it
-        lines = difflib.unified_diff(lines_of(self.text.text), lines_of(self.new_text), name, name)
+        old, new = (lines_of(self.text.mark + text) for text in (self.text.text, self.new_text))
+        lines = difflib.unified_diff(old, new, name, name)
         for line in lines:
             yield line if line.endswith(("\n", "\r")) else f"{line}\n\\ No newline at end of file\n"
 
@@ -121,6 +122,4 @@ def _dependencies(text: str) -> Iterator[Finding]:
     for number, line in enumerate(lines_of(text), start=1):
         found = DEPENDENCY.search(line.partition("#")[0])
         if found is not None:
-            is_core = found[1].lower() == "core"
-            says = advice.CORE_DEPENDENCY if is_core else advice.OTHER_DEPENDENCY
-            yield Finding(number, shortened(line), says)
+            yield Finding(number, shortened(line), advice.DEPENDENCIES[found[1].lower()])
