@@ -12,12 +12,12 @@ from hypothesis import given, strategies as st
 from trio_agents._migrate import _advice as advice
 from trio_agents._migrate._files import Unusable, lines_of
 from trio_agents._migrate._findings import Finding, shortened
-from trio_agents._migrate._rewrite import Fragment, Rewriting, rewrite
+from trio_agents._migrate._rewrite import Fragment, Options, Rewriting, rewrite
 from trio_agents._migrate._target import Target
 
 
 def migrated(text: str, target: Target, *, mixed: bool = False) -> Rewriting:
-    return rewrite([Fragment(text)], target, mixed=mixed)
+    return rewrite([Fragment(text)], target, Options(mixed=mixed))
 
 
 def only_finding(text: str, target: Target) -> Finding:

@@ -13,6 +13,11 @@ BESIDE: Final = (
     f"stays, which work with the types of {THEIRS}. If what is imported here never reaches them, "
     "run this with --mixed."
 )
+ELSEWHERE: Final = (
+    "Left alone, because another of these files imports AgentChat, which takes only AutoGen's own "
+    "clients, tools and executors. If what is imported here never reaches it, run this on this "
+    "file by itself, or with --mixed."
+)
 AGENTCHAT: Final = (
     "Keep this import. AgentChat works with AutoGen's own types: give it a runtime from "
     "trio_agents.interop.autogen."

@@ -20,7 +20,7 @@ from ._files import Unusable, lines_of
 from ._findings import Finding, shortened
 from ._target import EXTENSIONS, OURS, PACKAGE, THEIRS, Target, counterpart, root_for
 
-__all__ = ["Fragment", "Rewriting", "rewrite"]
+__all__ = ["DEFAULTS", "Fragment", "Options", "Rewriting", "rewrite"]
 
 ROOTS: Final = (THEIRS, EXTENSIONS)
 ANY: Final = "|".join(ROOTS)
@@ -39,6 +39,24 @@ SETTERS: Final = {"setattr", "delattr"}
 AGENTCHAT: Final = "autogen_agentchat"
 #: What of ours holds types that must not meet theirs. The runtime for AgentChat takes theirs.
 APART: Final = re.compile(rf"{PACKAGE}(?!\.interop\b|\.testing\b|\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How careful to be.
+
+    Attributes:
+        mixed: Imports are replaced also where AgentChat, or an extension that is not here, is
+            imported.
+        is_beside_agentchat: Other programs of the same tree import AgentChat, and may hand it what
+            this one makes.
+    """
+
+    mixed: bool = False
+    is_beside_agentchat: bool = False
+
+
+DEFAULTS: Final = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +144,11 @@ def parse(source: str) -> ast.Module:
         raise Unusable("it is nested too deeply to be parsed") from exc
 
 
-def rewrite(fragments: Sequence[Fragment], target: Target, *, mixed: bool = False) -> Rewriting:
-    """Replace the imports of AutoGen's in *fragments* by ours, as far as that is certain.
-
-    With *mixed*, also where AgentChat, or an extension that is not here, is imported.
-    """
-    survey = _Survey(fragments, target, mixed=mixed)
+def rewrite(
+    fragments: Sequence[Fragment], target: Target, options: Options = DEFAULTS
+) -> Rewriting:
+    """Replace the imports of AutoGen's in *fragments* by ours, as far as that is certain."""
+    survey = _Survey(fragments, target, options)
     texts: list[str] = []
     findings: list[Finding] = []
     stay: list[Finding] = []
@@ -167,7 +184,7 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
 class _Survey:
     """What the imports of a program are, together; then each can be judged."""
 
-    def __init__(self, fragments: Sequence[Fragment], target: Target, *, mixed: bool) -> None:
+    def __init__(self, fragments: Sequence[Fragment], target: Target, options: Options) -> None:
         self.target = target
         self.has_ours = False
         self._has_agentchat = False
@@ -186,7 +203,10 @@ class _Survey:
             for node in ast.walk(fragment.tree):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     self._note_use(node.value.id, node.attr, bound)
-        self._keep_all = not mixed and (self._has_agentchat or self._has_staying(fragments))
+        judged = [each for one in fragments for each in self._judged(one, EXTENSIONS)]
+        stays = self._has_agentchat or any(isinstance(each.becomes, str) for each in judged)
+        self._is_for_others = bool(judged) and options.is_beside_agentchat and not stays
+        self._keep_all = not options.mixed and (stays or self._is_for_others)
 
     def _note_import(self, alias: ast.alias, bound: dict[str, str]) -> None:
         root, _, module = alias.name.partition(".")
@@ -224,14 +244,6 @@ class _Survey:
     def _is_module(self, module: str) -> bool:
         return not _is_private(module) and self.target.has_module(counterpart(module))
 
-    def _has_staying(self, fragments: Sequence[Fragment]) -> bool:
-        """Whether an extension of AutoGen's is imported that cannot become ours."""
-        return any(
-            isinstance(each.becomes, str)
-            for fragment in fragments
-            for each in self._judged(fragment, EXTENSIONS)
-        )
-
     def decide(self, fragment: Fragment) -> tuple[list[Edit], list[Finding]]:
         """Say which words of *fragment* are replaced, and which imports of the core stay."""
         edits: list[Edit] = []
@@ -257,7 +269,8 @@ class _Survey:
             if isinstance(each.becomes, str):
                 yield fragment.finding(each.line, each.code, each.becomes)
             elif self._keep_all:
-                yield fragment.finding(each.line, each.code, advice.BESIDE)
+                says = advice.ELSEWHERE if self._is_for_others else advice.BESIDE
+                yield fragment.finding(each.line, each.code, says)
 
     def _judged(self, fragment: Fragment, root: str) -> Iterator[Judged]:
         """Judge each import below *root* by itself."""
