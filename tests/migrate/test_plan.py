@@ -53,6 +53,16 @@ def test_what_cannot_be_used_does_not_stop_the_rest(tmp_path: Path, target: Targ
     assert [path for path, _ in plan.failures] == [str(tmp_path / "a.py")]
 
 
+def test_what_cannot_be_read_and_what_mentions_nothing_is_passed_over(
+    tmp_path: Path, target: Target
+) -> None:
+    (tmp_path / "a.py").write_bytes(OLD)
+    (tmp_path / "b.py").write_text("import (")
+    plan = make_plan([str(tmp_path / name) for name in ("missing.py", "b.py", "a.py")], target)
+    assert [change.path for change in plan.changes] == [str(tmp_path / "a.py")]
+    assert [path for path, _ in plan.failures] == [str(tmp_path / "missing.py")]
+
+
 CLIENT = "from autogen_ext.models.openai import OpenAIChatCompletionClient\n"
 TEAM = "from autogen_agentchat.teams import Swarm\n"
 
