@@ -110,6 +110,7 @@ MOVED: Final[dict[str, set[str]]] = {
     "autogen_core.models": set(),
     "autogen_core.tool_agent": set(),
     "autogen_core.tools": set(),
+    "autogen_ext.auth.azure": set(),
     "autogen_ext.cache_store.diskcache": set(),
     "autogen_ext.cache_store.redis": set(),
     "autogen_ext.code_executors.docker": set(),
@@ -163,7 +164,9 @@ def test_what_is_moved_has_the_names_that_autogen_exports(module: str) -> None:
     assert {name for name in names if not target.has_name(ours, name)} == MOVED[module]
 
 
-@pytest.mark.parametrize("module", ["", ".models", ".tools", ".code_executors", ".cache_store"])
+@pytest.mark.parametrize(
+    "module", ["", ".auth", ".models", ".tools", ".code_executors", ".cache_store"]
+)
 def test_no_extension_that_is_here_is_forgotten(module: str) -> None:
     spec = importlib.util.find_spec(f"trio_agents.ext{module}")
     assert spec is not None

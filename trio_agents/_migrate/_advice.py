@@ -144,6 +144,14 @@ def no_names(module: str, names: Iterable[str]) -> str:
     )
 
 
+def modules_apart(module: str, others: Iterable[str]) -> str:
+    """Modules that are imported from *module*, and that are in another place here."""
+    return (
+        f"{', '.join(others)} cannot be imported from {module}. Import modules in a statement of "
+        "their own, and run this again."
+    )
+
+
 def no_attributes(module: str, name: str, uses: Iterable[str]) -> str:
     """Attributes that are used, and that the module here would not have."""
     return (

@@ -320,7 +320,11 @@ class _Survey:
         if names == ["*"]:
             return advice.star(module)
         ours = _root_for_from(node) if module == _root(module) else counterpart(module)
-        if missing := [name for name in names if not self._has_name(ours, name)]:
+        missing = [name for name in names if not self._has_name(ours, name)]
+        inside = [f"{module}.{name}" for name in missing]
+        if apart := [counterpart(each) for each in inside if self._is_module(each)]:
+            return advice.modules_apart(ours, apart)
+        if missing:
             return advice.no_names(ours, missing)
         for alias in node.names:
             inner = f"{module}.{alias.name}"
