@@ -38,14 +38,15 @@ class Visitor(RoutedAgent):
             token.cancel()
 
         # [catch]
+        answer = "come in"
         async with anyio.create_task_group() as group:
             group.start_soon(lose_patience)
             try:
                 await self.send_message(message, AgentId("sleeper", "x"), cancellation_token=token)
             except MESSAGE_CANCELLED:
-                return "nobody is at home"
+                answer = "nobody is at home"
             group.cancel_scope.cancel()
-            return "come in"
+        return answer
         # [/catch]
 
 
