@@ -49,7 +49,7 @@ def cli() -> None:
 @click.option(
     "--mixed",
     is_flag=True,
-    help="Change imports also where AgentChat or AutoGen's extensions are imported.",
+    help="Change imports also where AgentChat, or an extension that is not here, is imported.",
 )
 def migrate(
     paths: tuple[str, ...],
@@ -61,8 +61,10 @@ def migrate(
 ) -> None:
     """Move programs written for autogen_core to trio_agents.asyncio.
 
-    Imports of autogen_core and its modules become imports of trio_agents.asyncio and its modules,
-    and nothing else of a file changes. Each PATH is a Python file or a notebook, or a folder that
+    Imports of autogen_core and its modules become imports of trio_agents.asyncio, of its modules,
+    and of trio_agents.models, .tools and the others that are for both event loops; imports of
+    autogen_ext become imports of trio_agents.ext where that has them. Nothing else of a file
+    changes. Each PATH is a Python file or a notebook, or a folder that
     is searched to any depth, without hidden folders, virtual environments and links.
 
     A diff goes to standard output. What has to be decided by you goes to standard error, each place

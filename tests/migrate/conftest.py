@@ -5,11 +5,15 @@ import pytest
 from trio_agents._migrate._target import Target
 
 MODULES = {
-    "": ["AgentId", "RoutedAgent", "SingleThreadedAgentRuntime", "__version__"],
-    "exceptions": ["CantHandleException"],
-    "models": ["UserMessage"],
-    "tools.deep": ["T"],
-    "tools": [],
+    "trio_agents": [],
+    "trio_agents.asyncio": ["AgentId", "RoutedAgent", "SingleThreadedAgentRuntime", "__version__"],
+    "trio_agents.asyncio.exceptions": ["CantHandleException"],
+    "trio_agents.models": ["UserMessage"],
+    "trio_agents.tools": [],
+    "trio_agents.tools.deep": ["T"],
+    "trio_agents.ext": [],
+    "trio_agents.ext.models": [],
+    "trio_agents.ext.models.openai": ["OpenAIChatCompletionClient"],
 }
 
 
@@ -20,8 +24,7 @@ class FakeTarget:
         return module in MODULES
 
     def has_name(self, module: str, name: str, /) -> bool:
-        inner = f"{module}.{name}" if module else name
-        return name in MODULES.get(module, []) or inner in MODULES
+        return name in MODULES.get(module, []) or f"{module}.{name}" in MODULES
 
 
 @pytest.fixture(scope="session")

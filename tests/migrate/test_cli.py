@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +141,35 @@ def test_the_diff_is_one_that_patch_takes(folder: Path) -> None:
     )
     assert " x = 1\n" in diff  # universal newlines of this test: the line has its \\r
     assert diff.count("\n--- ") + diff.startswith("--- ") == 2
+
+
+@posix
+@pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")
+def test_patch_makes_of_a_file_what_the_command_does(folder: Path) -> None:
+    """A byte order mark is no part of the text, and yet of the file's first line."""
+    (folder / "app.py").unlink()
+    for name, data in {
+        "far.py": codecs.BOM_UTF8 + b"# \xc3\xbc\nimport autogen_core\n",
+        "first.py": codecs.BOM_UTF8 + b"import autogen_core\n",
+        "plain.py": b"# \xc3\xbc\r\nimport autogen_core",
+    }.items():
+        for path in (folder / name, folder / "patched" / name):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+    diffs = subprocess.run(
+        [*COMMAND, "--diff", "far.py", "first.py", "plain.py"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        timeout=100,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    ).stdout
+    patched = folder / "patched"
+    subprocess.run(["patch", "-p0", "--binary"], cwd=patched, input=diffs, check=True, timeout=100)
+    assert run(folder, "--write", "far.py", "first.py", "plain.py").returncode == 0
+    for name in ("far.py", "first.py", "plain.py"):
+        assert (patched / name).read_bytes() == (folder / name).read_bytes()
+        assert b"trio_agents" in (folder / name).read_bytes()
 
 
 # --- a tree

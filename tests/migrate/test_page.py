@@ -50,6 +50,7 @@ CHAT: Final = """\
 from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_core import CancellationToken
 from autogen_ext.models.replay import ReplayChatCompletionClient
+from autogen_ext.memory.chromadb import ChromaDBVectorMemory
 """
 REQUIREMENTS: Final = "autogen-core==0.7.5\nautogen-agentchat\n"
 

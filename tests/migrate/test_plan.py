@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,45 @@ def test_what_cannot_be_used_does_not_stop_the_rest(tmp_path: Path, target: Targ
     assert [path for path, _ in plan.failures] == [str(tmp_path / "a.py")]
 
 
+def test_what_cannot_be_read_and_what_mentions_nothing_is_passed_over(
+    tmp_path: Path, target: Target
+) -> None:
+    (tmp_path / "a.py").write_bytes(OLD)
+    (tmp_path / "b.py").write_text("import (")
+    plan = make_plan([str(tmp_path / name) for name in ("missing.py", "b.py", "a.py")], target)
+    assert [change.path for change in plan.changes] == [str(tmp_path / "a.py")]
+    assert [path for path, _ in plan.failures] == [str(tmp_path / "missing.py")]
+
+
+CLIENT = "from autogen_ext.models.openai import OpenAIChatCompletionClient\n"
+TEAM = "from autogen_agentchat.teams import Swarm\n"
+
+
+@pytest.mark.parametrize("name", ["team.py", "team.ipynb"])
+def test_a_client_may_be_for_agentchat_in_another_file(
+    tmp_path: Path, target: Target, name: str
+) -> None:
+    core = "from autogen_core import AgentId\n"
+    (tmp_path / "client.py").write_text(CLIENT + core)
+    (tmp_path / "core.py").write_text(core)
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "source": TEAM}
+    book = {"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    (tmp_path / name).write_text(TEAM if name.endswith(".py") else json.dumps(book))
+    plan = make_plan([str(tmp_path)], target)
+    assert [change.path for change in plan.changes] == [str(tmp_path / "core.py")]
+    assert [finding.advice for _, finding in plan.findings] == [
+        advice.ELSEWHERE,
+        advice.BESIDE,
+        advice.AGENTCHAT,
+    ]
+    for paths, mixed in (
+        ([tmp_path], True),
+        ([tmp_path / "client.py", tmp_path / "core.py"], False),
+    ):
+        plan = make_plan([str(path) for path in paths], target, mixed=mixed)
+        assert len(plan.changes) == 2
+
+
 def test_neighbours_with_the_same_advice_come_together() -> None:
     star, more, other = Finding(1, "a", "s"), Finding(2, "b", "s"), Finding(3, "c", "t")
     plan = Plan(findings=[("x", star), ("x", more), ("x", other), ("y", star)])
@@ -70,8 +110,8 @@ def test_neighbours_with_the_same_advice_come_together() -> None:
         ("AutoGen.Core ; python_version > '3'", advice.CORE_DEPENDENCY),
         ("dependencies = ['autogen-core']", advice.CORE_DEPENDENCY),
         ("[tool.poetry.dependencies.autogen-core]", None),
-        ("autogen-ext[openai,mcp]", advice.OTHER_DEPENDENCY),
-        ('autogen-agentchat = "^0.7"', advice.OTHER_DEPENDENCY),
+        ("autogen-ext[openai,mcp]", advice.EXTENSIONS_DEPENDENCY),
+        ('autogen-agentchat = "^0.7"', advice.AGENTCHAT_DEPENDENCY),
         ("# autogen-core", None),
         ("trio  # not autogen-core", None),
         ("my-autogen-core", None),

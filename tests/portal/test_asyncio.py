@@ -269,6 +269,25 @@ def test_replies_of_one_turn_wake_the_asyncio_loop_once(monkeypatch: pytest.Monk
     run(main)
 
 
+def test_the_messages_that_wait_are_counted() -> None:
+    async def main(runtime: Runtime) -> None:
+        assert runtime.unprocessed_messages_count == 0
+        await runtime.stop()
+        await runtime.publish_message(tell, NEWS)
+        assert runtime.unprocessed_messages_count == 1
+
+    run(main)
+
+
+def test_a_coroutine_in_place_of_a_function_is_refused() -> None:
+    async def main(runtime: Runtime) -> None:
+        coroutine: Any = Actor.register(runtime, "other", Actor)
+        with pytest.raises(TypeError, match=r"^run\(\) takes .* is a call already: write run\("):
+            await runtime.run(coroutine)
+
+    run(main)
+
+
 def test_calls_that_do_not_wait_let_handlers_begin_between_them() -> None:
     accepted: list[int] = []
 

@@ -525,6 +525,12 @@ def test_the_factory_must_be_callable() -> None:
         open_portal(runtime)
 
 
+def test_a_block_that_was_made_already_is_not_called() -> None:
+    block: Any = open_runtime(strict=True)  # it can be called: as a decorator
+    with pytest.raises(TypeError, match=r"lambda: open_runtime\(\.\.\.\).*, without calling it"):
+        open_portal(block)
+
+
 async def coroutine_function() -> SingleThreadedAgentRuntime:
     return SingleThreadedAgentRuntime()
 

@@ -217,6 +217,28 @@ def test_run_refuses_a_synchronous_function() -> None:
         runtime.run(wrong)
 
 
+@pytest.mark.parametrize("method", ["run", "run_sync"])
+def test_a_coroutine_in_place_of_a_function_is_refused_and_closed(method: str) -> None:
+    with open_portal() as runtime:
+        protocol: Any = runtime
+        coroutine = Actor.register(protocol, "actor", Actor)
+        with pytest.raises(
+            TypeError,
+            match=rf"^{method}\(\) takes .*; a coroutine of BaseAgent\.register is a call",
+        ):
+            getattr(runtime, method)(coroutine)
+        assert coroutine.cr_frame is None
+
+
+@pytest.mark.parametrize("method", ["run", "run_sync"])
+def test_what_cannot_be_called_is_refused(method: str) -> None:
+    with (
+        open_portal() as runtime,
+        pytest.raises(TypeError, match=rf"^{method}\(\) takes .*: give .* not int$"),
+    ):
+        getattr(runtime, method)(5)
+
+
 def test_run_sync_refuses_an_async_function() -> None:
     async def wait(runtime: object) -> None:
         await trio.lowlevel.checkpoint()
@@ -479,6 +501,15 @@ def test_statistics() -> None:
         runtime.send_message(tell, A)
         counts = runtime.statistics()
         assert (counts.handled, counts.pending, counts.agents) == (1, 0, 1)
+
+
+def test_the_messages_that_wait_are_counted() -> None:
+    with open_portal() as runtime:
+        runtime.run(settle_in)
+        assert runtime.unprocessed_messages_count == 0
+        runtime.stop()
+        runtime.publish_message(tell, NEWS)
+        assert runtime.unprocessed_messages_count == 1
 
 
 def test_registration_without_the_class() -> None:

@@ -125,6 +125,11 @@ class Text:
     text: str
     encoding: str
 
+    @property
+    def mark(self) -> str:
+        """The byte order mark that the file begins with, which is no part of the text."""
+        return "\ufeff" if self.encoding == "utf-8-sig" else ""
+
     def encode(self, text: str) -> bytes:
         """Give what the file is to hold if it is to say *text*."""
         return text.encode(self.encoding)

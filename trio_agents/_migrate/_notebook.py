@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from . import _advice as advice
 from ._files import Unusable, lines_of
 from ._findings import Finding, shortened
-from ._rewrite import Fragment, Rewriting, rewrite
+from ._rewrite import DEFAULTS, Fragment, Options, Rewriting, rewrite
 from ._target import Target
 
 __all__ = ["rewrite_notebook"]
@@ -27,7 +27,7 @@ MAGIC: Final = re.compile(r"^([ \t]*)[%!?]", re.MULTILINE)
 PYTHON_CELLS: Final = {"capture", "prun", "time", "timeit"}
 
 
-def rewrite_notebook(text: str, target: Target, *, mixed: bool = False) -> Rewriting:
+def rewrite_notebook(text: str, target: Target, options: Options = DEFAULTS) -> Rewriting:
     """Do to the code cells of a notebook what `rewrite` does to a file.
 
     Raises:
@@ -51,7 +51,7 @@ def rewrite_notebook(text: str, target: Target, *, mixed: bool = False) -> Rewri
             fragments.append(fragment)
             cells.append(cell)
         findings += _commands(source, number)
-    result = rewrite(fragments, target, mixed=mixed)
+    result = rewrite(fragments, target, options)
     findings = sorted([*findings, *result.findings], key=_place)
     changed = [
         (cell, new)

@@ -23,13 +23,15 @@ from ._files import (
 )
 from ._findings import Finding, shortened
 from ._notebook import rewrite_notebook
-from ._rewrite import Fragment, Rewriting, rewrite
+from ._rewrite import Fragment, Options, Rewriting, rewrite
 from ._target import Target
 
 __all__ = ["Change", "Plan", "make_plan"]
 
 #: A file that nowhere says this has nothing to be migrated, and is not even parsed.
 MENTION: Final = re.compile(rb"autogen[_.-]", re.IGNORECASE)
+#: What is no import, in a comment say, only leaves more to the user.
+AGENTCHAT: Final = re.compile(rb"(?:from|import)\s+autogen_agentchat\b")
 DEPENDENCY: Final = re.compile(
     r"(?<![\w.-])autogen[_.-](core|agentchat|ext)(?![\w-]|\.[\w*])", re.IGNORECASE
 )
@@ -48,7 +50,8 @@ class Change:
     def diff(self) -> Iterator[str]:
         """Give the lines of a unified diff, as ``patch -p0`` takes it."""
         name = f"{self.path}\t" if " " in self.path else self.path  # or patch takes one word of it
-        lines = difflib.unified_diff(lines_of(self.text.text), lines_of(self.new_text), name, name)
+        old, new = (lines_of(self.text.mark + text) for text in (self.text.text, self.new_text))
+        lines = difflib.unified_diff(old, new, name, name)
         for line in lines:
             yield line if line.endswith(("\n", "\r")) else f"{line}\n\\ No newline at end of file\n"
 
@@ -87,30 +90,37 @@ def make_plan(
         BrokenTarget: our own package cannot be imported.
     """
     plan = Plan()
+    read_files: list[tuple[str, Kind, bytes]] = []
 
     def fail(path: str, exc: Unusable) -> None:
         plan.failures.append((path, str(exc)))
 
     for path in find_files(paths, exclude, fail):
         try:
-            _add(plan, path, target, mixed)
+            data = read(path)
+        except Unusable as exc:
+            fail(path, exc)
+            continue
+        if MENTION.search(data):
+            kind = kind_of(path) or Kind.PYTHON  # who names a script without a suffix means it
+            read_files.append((path, kind, data))
+    options = Options(mixed, any(AGENTCHAT.search(data) for _, _, data in read_files))
+    for path, kind, data in read_files:
+        try:
+            _add(plan, path, kind, data, target, options)
         except Unusable as exc:
             fail(path, exc)
     return plan
 
 
-def _add(plan: Plan, path: str, target: Target, mixed: bool) -> None:
-    kind = kind_of(path) or Kind.PYTHON  # who names a script without a suffix means it
-    data = read(path)
-    if not MENTION.search(data):
-        return
+def _add(plan: Plan, path: str, kind: Kind, data: bytes, target: Target, options: Options) -> None:
     text = decode(data, declared=kind is Kind.PYTHON)
     if kind is Kind.DEPENDENCIES:
         result = Rewriting((text.text,), tuple(_dependencies(text.text)))
     elif kind is Kind.NOTEBOOK:
-        result = rewrite_notebook(text.text, target, mixed=mixed)
+        result = rewrite_notebook(text.text, target, options)
     else:
-        result = rewrite([Fragment(text.text)], target, mixed=mixed)
+        result = rewrite([Fragment(text.text)], target, options)
     plan.findings += [(path, finding) for finding in result.findings]
     (new,) = result.texts
     if new != text.text:
@@ -121,6 +131,4 @@ def _dependencies(text: str) -> Iterator[Finding]:
     for number, line in enumerate(lines_of(text), start=1):
         found = DEPENDENCY.search(line.partition("#")[0])
         if found is not None:
-            is_core = found[1].lower() == "core"
-            says = advice.CORE_DEPENDENCY if is_core else advice.OTHER_DEPENDENCY
-            yield Finding(number, shortened(line), says)
+            yield Finding(number, shortened(line), advice.DEPENDENCIES[found[1].lower()])

@@ -1,4 +1,4 @@
-"""Imports of ``autogen_core`` in Python code: which become ours, and which are for the user.
+"""Imports of AutoGen Core and its extensions in Python code: which become ours, which do not.
 
 The unit is a program text in *fragments*: one for a file, one for each cell for a notebook. They
 share their names, so what is decided about an import depends on all of them: on what the program
@@ -18,21 +18,45 @@ from typing import Final
 from . import _advice as advice
 from ._files import Unusable, lines_of
 from ._findings import Finding, shortened
-from ._target import OURS, THEIRS, Target
+from ._target import EXTENSIONS, OURS, PACKAGE, THEIRS, Target, counterpart, root_for
 
-__all__ = ["Fragment", "Rewriting", "rewrite"]
+__all__ = ["DEFAULTS", "Fragment", "Options", "Rewriting", "rewrite"]
 
-WORD: Final = re.compile(rf"(?<![\w.]){THEIRS}(?!\w)")
-IMPORT: Final = re.compile(rf"^\s*(?:>>> |\.\.\. )?\s*(?:from|import)\s+{THEIRS}\b", re.MULTILINE)
+ROOTS: Final = (THEIRS, EXTENSIONS)
+ANY: Final = "|".join(ROOTS)
+WORD: Final = re.compile(rf"(?<![\w.])(?:{ANY})(?!\w)")
+IMPORT: Final = re.compile(rf"^\s*(?:>>> |\.\.\. )?\s*(?:from|import)\s+(?:{ANY})\b", re.MULTILINE)
 #: Between "from" and the module only blanks may stand, and line ends after a backslash.
-FROM: Final = re.compile(rf"from[\s\\]+(?={THEIRS}(?!\w))")
-PATH: Final = re.compile(rf"{THEIRS}(?:\.\w+)+")
+FROM: Final = re.compile(rf"from[\s\\]+(?=(?:{ANY})(?!\w))")
+PATH: Final = re.compile(rf"(?:{ANY})(?:\.\w+)+")
+#: Their package or a module of it, in full and alone.
+MODULE: Final = re.compile(rf"(?:{ANY})(?:\.[^\W\d]\w*)*")
 REQUIREMENT: Final = re.compile(r"autogen-(core|agentchat|ext)\s*(?:\[[^]]*\])?\s*(?:[<>=!~;@].*)?")
 
 FAILURES: Final = {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"}
 LOADERS: Final = {"__import__", "find_spec", "import_module", "importorskip", "resolve_name"}
 SETTERS: Final = {"setattr", "delattr"}
-BESIDE: Final = {"autogen_agentchat": advice.AGENTCHAT, "autogen_ext": advice.EXTENSIONS}
+AGENTCHAT: Final = "autogen_agentchat"
+#: What of ours holds types that must not meet theirs. The runtime for AgentChat takes theirs.
+APART: Final = re.compile(rf"{PACKAGE}(?!\.interop\b|\.testing\b|\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How careful to be.
+
+    Attributes:
+        mixed: Imports are replaced also where AgentChat, or an extension that is not here, is
+            imported.
+        is_beside_agentchat: Other programs of the same tree import AgentChat, and may hand it what
+            this one makes.
+    """
+
+    mixed: bool = False
+    is_beside_agentchat: bool = False
+
+
+DEFAULTS: Final = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +69,20 @@ class Rewriting:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """The word ``autogen_core`` at *start*, and what is to stand there."""
+    """The word *old* at *start*, and what is to stand there."""
 
     start: int
+    old: str
     new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An import by itself: how it is replaced, or what is against that."""
+
+    line: int
+    code: str
+    becomes: Edit | str
 
 
 class Fragment:
@@ -110,12 +144,11 @@ def parse(source: str) -> ast.Module:
         raise Unusable("it is nested too deeply to be parsed") from exc
 
 
-def rewrite(fragments: Sequence[Fragment], target: Target, *, mixed: bool = False) -> Rewriting:
-    """Replace the imports of ``autogen_core`` in *fragments* by ours, as far as that is certain.
-
-    With *mixed*, also where AgentChat or AutoGen's extensions are imported.
-    """
-    survey = _Survey(fragments, target, mixed=mixed)
+def rewrite(
+    fragments: Sequence[Fragment], target: Target, options: Options = DEFAULTS
+) -> Rewriting:
+    """Replace the imports of AutoGen's in *fragments* by ours, as far as that is certain."""
+    survey = _Survey(fragments, target, options)
     texts: list[str] = []
     findings: list[Finding] = []
     stay: list[Finding] = []
@@ -124,7 +157,7 @@ def rewrite(fragments: Sequence[Fragment], target: Target, *, mixed: bool = Fals
         edits, undecided = survey.decide(fragment)
         becomes_ours |= bool(edits)
         stay += undecided
-        others = [*survey.companions(fragment), *_strings(fragment)]
+        others = [*survey.companions(fragment), *_strings(fragment, target)]
         findings += sorted([*undecided, *others], key=lambda finding: finding.line)
         texts.append(_edited(fragment.text, edits))
     if becomes_ours and stay:
@@ -142,8 +175,8 @@ def _where(finding: Finding) -> str:
 
 def _edited(text: str, edits: Sequence[Edit]) -> str:
     for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
-        end = edit.start + len(THEIRS)
-        assert text[edit.start : end] == THEIRS
+        end = edit.start + len(edit.old)
+        assert text[edit.start : end] == edit.old
         text = text[: edit.start] + edit.new + text[end:]
     return text
 
@@ -151,11 +184,11 @@ def _edited(text: str, edits: Sequence[Edit]) -> str:
 class _Survey:
     """What the imports of a program are, together; then each can be judged."""
 
-    def __init__(self, fragments: Sequence[Fragment], target: Target, *, mixed: bool) -> None:
+    def __init__(self, fragments: Sequence[Fragment], target: Target, options: Options) -> None:
         self.target = target
         self.has_ours = False
-        self._has_companions = False
-        self._whole_package: str | None = None  # the first `import autogen_core.x` without alias
+        self._has_agentchat = False
+        self._whole: dict[str, str] = {}  # of each root, the first `import root.x` without alias
         bound: dict[str, str] = {}  # names, and which of their modules they stand for
         for fragment in fragments:
             for node in ast.walk(fragment.tree):
@@ -164,104 +197,137 @@ class _Survey:
                         self._note_import(alias, bound)
                 elif isinstance(node, ast.ImportFrom) and not node.level:
                     self._note_from(node, bound)
-        self._keep_all = self._has_companions and not mixed
         # What a program uses of a module through the name it bound, and cannot have from ours.
         self._lacking: dict[str, list[str]] = defaultdict(list)
         for fragment in fragments:
             for node in ast.walk(fragment.tree):
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     self._note_use(node.value.id, node.attr, bound)
+        judged = [each for one in fragments for each in self._judged(one, EXTENSIONS)]
+        stays = self._has_agentchat or any(isinstance(each.becomes, str) for each in judged)
+        self._is_for_others = bool(judged) and options.is_beside_agentchat and not stays
+        self._keep_all = not options.mixed and (stays or self._is_for_others)
 
     def _note_import(self, alias: ast.alias, bound: dict[str, str]) -> None:
         root, _, module = alias.name.partition(".")
         self._note_module(alias.name)
-        if root == THEIRS and alias.asname:
-            bound[alias.asname] = module
-        elif root == THEIRS:
-            bound[THEIRS] = ""
-            if module and self._whole_package is None:
-                self._whole_package = f"`import {alias.name}`"
+        if root in ROOTS and alias.asname:
+            bound[alias.asname] = alias.name
+        elif root in ROOTS:
+            bound[root] = root
+            if module:
+                self._whole.setdefault(root, f"`import {alias.name}`")
 
     def _note_from(self, node: ast.ImportFrom, bound: dict[str, str]) -> None:
-        root, _, module = (node.module or "").partition(".")
+        module = node.module or ""
         for alias in node.names:
-            self._note_module(f"{node.module}.{alias.name}")
-            inner = f"{module}.{alias.name}" if module else alias.name
-            if root == THEIRS and self._is_module(inner):
+            inner = f"{module}.{alias.name}"
+            self._note_module(inner)
+            if _root(module) in ROOTS and self._is_module(inner):
                 bound[alias.asname or alias.name] = inner
-        self._note_module(node.module or "")
 
     def _note_module(self, module: str) -> None:
-        self._has_companions |= module.partition(".")[0] in BESIDE
-        self.has_ours |= module == OURS or module.startswith(f"{OURS}.")
+        self._has_agentchat |= _root(module) == AGENTCHAT
+        self.has_ours |= APART.match(module) is not None
 
     def _note_use(self, name: str, attribute: str, bound: dict[str, str]) -> None:
         if name not in bound:
             return
         module = bound[name]
-        inner = f"{module}.{attribute}" if module else attribute
         # A module inside a module is there only if somebody has imported it.
-        there = self.target.has_name(module, attribute) and not self._is_module(inner)
+        there = self.target.has_name(counterpart(module), attribute) and not self._is_module(
+            f"{module}.{attribute}"
+        )
         if not there and (use := f"{name}.{attribute}") not in self._lacking[name]:
             self._lacking[name].append(use)
 
     def _is_module(self, module: str) -> bool:
-        return not _is_private(module) and self.target.has_module(module)
+        return not _is_private(module) and self.target.has_module(counterpart(module))
 
     def decide(self, fragment: Fragment) -> tuple[list[Edit], list[Finding]]:
-        """Say which words of *fragment* are replaced, and which imports stay."""
+        """Say which words of *fragment* are replaced, and which imports of the core stay."""
         edits: list[Edit] = []
         stay: list[Finding] = []
+        for each in self._judged(fragment, THEIRS):
+            # The core stays because of its companions, whatever else is the matter with it.
+            becomes = advice.BESIDE if self._keep_all else each.becomes
+            if isinstance(becomes, Edit):
+                edits.append(becomes)
+            else:
+                stay.append(fragment.finding(each.line, each.code, becomes))
+        if not self._keep_all:
+            judged = self._judged(fragment, EXTENSIONS)
+            edits += [each.becomes for each in judged if isinstance(each.becomes, Edit)]
+        return edits, sorted(stay, key=lambda finding: finding.line)
+
+    def companions(self, fragment: Fragment) -> Iterator[Finding]:
+        """Give the imports of AgentChat, and of AutoGen's extensions as far as they stay."""
+        for line, module, code in _imports(fragment):
+            if _root(module) == AGENTCHAT:
+                yield fragment.finding(line, code, advice.AGENTCHAT)
+        for each in self._judged(fragment, EXTENSIONS):
+            if isinstance(each.becomes, str):
+                yield fragment.finding(each.line, each.code, each.becomes)
+            elif self._keep_all:
+                says = advice.ELSEWHERE if self._is_for_others else advice.BESIDE
+                yield fragment.finding(each.line, each.code, says)
+
+    def _judged(self, fragment: Fragment, root: str) -> Iterator[Judged]:
+        """Judge each import below *root* by itself."""
         for node in ast.walk(fragment.tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
-                    if alias.name.partition(".")[0] != THEIRS:
-                        continue
-                    start = fragment.offset(alias)
-                    plain = fragment.text.startswith(THEIRS, start)
-                    says = self._objection(fragment, node, alias)
-                    if says is not None or not plain:
-                        code = f"import {ast.unparse(alias)}"
-                        stay.append(fragment.finding(alias.lineno, code, says or advice.UNUSUAL))
-                    else:
-                        name = "" if alias.asname else f" as {THEIRS}"
-                        edits.append(Edit(start, OURS + name))
+                    if _root(alias.name) == root:
+                        becomes = self._judge(fragment, node, alias)
+                        yield Judged(alias.lineno, f"import {ast.unparse(alias)}", becomes)
             elif isinstance(node, ast.ImportFrom) and not node.level:
-                if (node.module or "").partition(".")[0] != THEIRS:
+                if _root(node.module or "") != root:
                     continue
-                found = FROM.match(fragment.text, fragment.offset(node))
-                says = self._objection_from(fragment, node)
-                if says is not None or found is None:
-                    code = ast.unparse(node)
-                    stay.append(fragment.finding(node.lineno, code, says or advice.UNUSUAL))
-                else:
-                    edits.append(Edit(found.end(), OURS))
-        return edits, sorted(stay, key=lambda finding: finding.line)
+                yield Judged(node.lineno, ast.unparse(node), self._judge_from(fragment, node))
+
+    def _judge(self, fragment: Fragment, node: ast.Import, alias: ast.alias) -> Edit | str:
+        if says := self._objection(fragment, node, alias):
+            return says
+        root, start = _root(alias.name), fragment.offset(alias)
+        if not fragment.text.startswith(root, start):
+            return advice.UNUSUAL
+        return Edit(start, root, root_for(alias.name) + ("" if alias.asname else f" as {root}"))
+
+    def _judge_from(self, fragment: Fragment, node: ast.ImportFrom) -> Edit | str:
+        if says := self._objection_from(fragment, node):
+            return says
+        if not (found := FROM.match(fragment.text, fragment.offset(node))):
+            return advice.UNUSUAL
+        return Edit(found.end(), _root(node.module or ""), _root_for_from(node))
 
     def _objection(self, fragment: Fragment, node: ast.Import, alias: ast.alias) -> str | None:
         """Say why *alias* of ``import`` cannot be replaced; None if it can."""
-        module = alias.name.partition(".")[2]
-        if says := self._objection_to_module(fragment, node, module, ()):
+        root = _root(alias.name)
+        if says := self._objection_to_module(fragment, node, alias.name, ()):
             return says
-        if not alias.asname and module:
-            return advice.without_alias(f"{OURS}.{module}")
-        if not alias.asname and self._whole_package is not None:
-            return advice.bound_twice(self._whole_package)
-        return self._objection_to_uses(alias.asname or THEIRS, module)
+        if not alias.asname and alias.name != root:
+            return advice.without_alias(alias.name)
+        if not alias.asname and root in self._whole:
+            return advice.bound_twice(self._whole[root], root)
+        return self._objection_to_uses(alias.asname or root, alias.name)
 
     def _objection_from(self, fragment: Fragment, node: ast.ImportFrom) -> str | None:
         """Say why the ``from`` import *node* cannot be replaced; None if it can."""
-        module = (node.module or "").partition(".")[2]
+        module = node.module or ""
         names = [alias.name for alias in node.names]
         if says := self._objection_to_module(fragment, node, module, names):
             return says
         if names == ["*"]:
-            return advice.STAR
-        full = f"{OURS}.{module}" if module else OURS
-        if missing := [name for name in names if not self._has_name(module, name)]:
-            return advice.no_names(full, missing)
+            return advice.star(module)
+        ours = _root_for_from(node) if module == _root(module) else counterpart(module)
+        missing = [name for name in names if not self._has_name(ours, name)]
+        inside = [f"{module}.{name}" for name in missing]
+        if apart := [counterpart(each) for each in inside if self._is_module(each)]:
+            return advice.modules_apart(ours, apart)
+        if missing:
+            return advice.no_names(ours, missing)
         for alias in node.names:
-            inner = f"{module}.{alias.name}" if module else alias.name
+            inner = f"{module}.{alias.name}"
             if self._is_module(inner) and (
                 says := self._objection_to_uses(alias.asname or alias.name, inner)
             ):
@@ -271,36 +337,45 @@ class _Survey:
     def _objection_to_module(
         self, fragment: Fragment, node: ast.stmt, module: str, names: Sequence[str]
     ) -> str | None:
-        if self._keep_all:
-            return advice.BESIDE
-        if _is_private(module) or (names and all(map(_is_private, names))):
-            return advice.private(name for name in names if self._has_name("", name))
-        if not self.target.has_module(module):
-            return advice.no_module(module) if module else advice.no_package()
-        return advice.GUARDED if _is_guarded(fragment, node) else None
+        root = _root(module)
+        is_private = _is_private(module) or (names and all(map(_is_private, names)))
+        if root == EXTENSIONS and (is_private or not self._is_module(module)):
+            return advice.EXTENSIONS
+        if is_private:
+            return advice.private(name for name in names if self._has_name(OURS, name))
+        if not self._is_module(module):
+            return advice.no_module(module) if module != root else advice.no_package()
+        return advice.guarded(root) if _is_guarded(fragment, node) else None
 
     def _objection_to_uses(self, name: str, module: str) -> str | None:
         if not (uses := self._lacking.get(name)):
             return None
-        return advice.no_attributes(f"{OURS}.{module}" if module else OURS, name, uses)
+        return advice.no_attributes(counterpart(module), name, uses)
 
     def _has_name(self, module: str, name: str) -> bool:
         return not _is_private(name) and self.target.has_name(module, name)
 
-    def companions(self, fragment: Fragment) -> Iterator[Finding]:
-        """Give the imports of AgentChat and of AutoGen's extensions."""
-        for node in ast.walk(fragment.tree):
-            roots: list[tuple[int, str, str]] = []
-            if isinstance(node, ast.Import):
-                roots = [
-                    (alias.lineno, alias.name, f"import {ast.unparse(alias)}")
-                    for alias in node.names
-                ]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                roots = [(node.lineno, node.module or "", ast.unparse(node))]
-            for line, module, code in roots:
-                if says := BESIDE.get(module.partition(".")[0]):
-                    yield fragment.finding(line, code, says)
+
+def _imports(fragment: Fragment) -> Iterator[tuple[int, str, str]]:
+    """Give the line, the module and the code of each import."""
+    for node in ast.walk(fragment.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.lineno, alias.name, f"import {ast.unparse(alias)}"
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.lineno, node.module or "", ast.unparse(node)
+
+
+def _root(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _root_for_from(node: ast.ImportFrom) -> str:
+    """Say what the first word after ``from`` becomes."""
+    module = node.module or ""
+    # `from autogen_core import models` is about modules, and these are not all in one place.
+    roots = {root_for(f"{module}.{alias.name}") for alias in node.names}
+    return roots.pop() if module == THEIRS and len(roots) == 1 else root_for(module)
 
 
 def _is_private(module: str) -> bool:
@@ -337,13 +412,13 @@ def _last_name(node: ast.expr) -> str | None:
     return node.id if isinstance(node, ast.Name) else None
 
 
-def _strings(fragment: Fragment) -> Iterator[Finding]:
-    """Give the strings of *fragment* that name ``autogen_core``, or its distribution."""
+def _strings(fragment: Fragment, target: Target) -> Iterator[Finding]:
+    """Give the strings of *fragment* that name a package of AutoGen's, or its distribution."""
     seen: set[tuple[int, str]] = set()
     for node in ast.walk(fragment.tree):
         if not (isinstance(node, ast.Constant) and isinstance(node.value, str)):
             continue
-        says = _says_of_string(fragment, node, node.value)
+        says = _says_of_string(fragment, node, node.value, target)
         line = node.lineno
         if found := WORD.search(node.value):  # in a long string, the line that names it
             line += node.value.count("\n", 0, found.start())
@@ -353,10 +428,11 @@ def _strings(fragment: Fragment) -> Iterator[Finding]:
             yield fragment.finding(line, None, says)
 
 
-def _says_of_string(fragment: Fragment, node: ast.Constant, value: str) -> str | None:
+def _says_of_string(
+    fragment: Fragment, node: ast.Constant, value: str, target: Target
+) -> str | None:
     if requirement := REQUIREMENT.fullmatch(value.strip()):
-        is_core = requirement[1] == "core"
-        return advice.CORE_DEPENDENCY if is_core else advice.OTHER_DEPENDENCY
+        return advice.DEPENDENCIES[requirement[1]]
     if not WORD.search(value):
         return None
     parents = [parent for parent, _ in fragment.ancestors(node)]
@@ -364,15 +440,24 @@ def _says_of_string(fragment: Fragment, node: ast.Constant, value: str) -> str |
         return advice.EXAMPLE if IMPORT.search(value) else None
     if isinstance(parents[0], ast.JoinedStr):
         parents = parents[1:]
-    return _says_by_use(parents[0], node, value)
+    return _says_by_use(parents[0], node, value, _named(value, target))
 
 
-def _says_by_use(parent: ast.AST, node: ast.Constant, value: str) -> str:
+def _named(value: str, target: Target) -> str | None:
+    """Give the counterpart of the module, or of the name in one, that *value* is; None if none."""
+    if not MODULE.fullmatch(value) or _is_private(value):
+        return None
+    ours = counterpart(value)
+    module, _, name = ours.rpartition(".")
+    return ours if target.has_module(ours) or target.has_name(module, name) else None
+
+
+def _says_by_use(parent: ast.AST, node: ast.Constant, value: str, ours: str | None) -> str:
     if isinstance(parent, ast.Call):
         called = _last_name(parent.func)
         dotted = ast.unparse(parent.func).split(".")
         if called in LOADERS:
-            return advice.DYNAMIC
+            return advice.dynamic(ours)
         if called in SETTERS or "patch" in dotted:
             return advice.PATCH
         if called == "getLogger":
@@ -388,8 +473,8 @@ def _says_by_use(parent: ast.AST, node: ast.Constant, value: str) -> str:
         targets = parent.targets if isinstance(parent, ast.Assign) else [parent.target]
         is_provider = any("provider" in (_last_name(each) or "") for each in targets)
     if is_provider and PATH.fullmatch(value):
-        return advice.PROVIDER
-    return advice.STRING
+        return advice.provider(value, ours)
+    return advice.string(ours)
 
 
 def _is_docstring(parents: Sequence[ast.AST], node: ast.Constant) -> bool:

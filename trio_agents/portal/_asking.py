@@ -11,7 +11,7 @@ import trio
 
 from .._core._calls import close_unawaited, is_awaitable
 
-__all__ = ["check_seconds", "do", "do_async", "stop"]
+__all__ = ["check_seconds", "count_unprocessed", "do", "do_async", "stop"]
 
 
 async def do(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -20,6 +20,7 @@ async def do(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     Raises:
         TypeError: it is an async one.
     """
+    _check_callable(function, "run_sync() takes a synchronous function")
     await trio.lowlevel.checkpoint_if_cancelled()
     result = function(*args, **kwargs)
     if is_awaitable(result):
@@ -37,6 +38,7 @@ async def do_async(function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     Raises:
         TypeError: it is a synchronous one.
     """
+    _check_callable(function, "run() takes an async function")
     result = function(*args, **kwargs)
     if not is_awaitable(result):
         raise TypeError(
@@ -46,9 +48,28 @@ async def do_async(function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
     return await result
 
 
+def _check_callable(function: object, takes: str) -> None:
+    if callable(function):
+        return
+    if is_awaitable(function):
+        name = getattr(function, "__qualname__", "")
+        what = f"{type(function).__name__}{f' of {name}' if name else ''}"
+        close_unawaited(function)
+        raise TypeError(
+            f"{takes} and its arguments, and calls it with the runtime; a {what} is a call "
+            "already: write run(Worker.register, 'worker', Worker), for example"
+        )
+    raise TypeError(f"{takes}: give one, not {type(function).__name__}")
+
+
 async def stop(runtime_stop: Callable[..., Awaitable[None]], cancel_after: float) -> None:
     """Stop the runtime, by the trio thread's clock."""
     await runtime_stop(deadline=trio.current_time() + cancel_after)
+
+
+def count_unprocessed(runtime: Any) -> int:
+    """Give what is a property, so that it can be called."""
+    return int(runtime.unprocessed_messages_count)
 
 
 def check_seconds(seconds: float) -> None:

@@ -243,6 +243,14 @@ class AwaitableRuntime(AgentRuntime, Generic[RuntimeT]):
         counts: RuntimeStatistics = await self._call(do, (self._runtime.statistics,))
         return counts
 
+    @property
+    def unprocessed_messages_count(self) -> int:
+        """How many messages have been accepted whose handling has not begun.
+
+        A property cannot be awaited, so it blocks this thread until the trio thread has counted.
+        """
+        return self.blocking.unprocessed_messages_count
+
     # --- registration
 
     async def register_factory(

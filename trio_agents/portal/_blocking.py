@@ -10,7 +10,7 @@ from .._sansio._abc import Agent, AgentRuntime, Subscription
 from .._sansio._identifiers import AgentId, AgentMetadata, AgentType, TopicId
 from .._sansio._options import AgentOptions
 from .._sansio._serializers import MessageSerializer
-from ._asking import check_seconds, do, do_async, stop
+from ._asking import check_seconds, count_unprocessed, do, do_async, stop
 
 if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
@@ -227,6 +227,12 @@ class BlockingRuntime(Generic[RuntimeT]):
         """Count what has become of all messages, at this moment."""
         counts: RuntimeStatistics = self._thread.call_blocking(do, (self._runtime.statistics,))
         return counts
+
+    @property
+    def unprocessed_messages_count(self) -> int:
+        """How many messages have been accepted whose handling has not begun."""
+        count: int = self._thread.call_blocking(do, (count_unprocessed, self._runtime))
+        return count
 
     # --- registration
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncContextDecorator
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
@@ -63,6 +63,11 @@ def open_portal(runtime_factory: Callable[[], Any] = SingleThreadedAgentRuntime)
         BaseException: on entering: what *runtime_factory* raised. On leaving: what the runtime's
             own block raises, such as the failures of publications.
     """
+    if isinstance(runtime_factory, AsyncContextDecorator):  # which can be called: as a decorator
+        raise TypeError(
+            "runtime_factory must be a function, because the runtime is made in the trio thread: "
+            "give `lambda: open_runtime(...)`, or your own function, without calling it"
+        )
     if not callable(runtime_factory):
         raise TypeError(
             "runtime_factory must be callable, because the runtime is made in the trio thread: "
