@@ -182,14 +182,13 @@ class TrioLoop:
 
 def is_misplaced(error: BaseException) -> bool:
     """Whether *error* is asyncio's, or trio's, about a wait for something of asyncio's."""
-    text = str(error)
-    if isinstance(error, TypeError):
-        return "unrecognized yield message" in text
-    if isinstance(error, AttributeError):  # that of queues, locks and events
-        return text == "'NoneType' object has no attribute 'create_future'"
-    return isinstance(error, RuntimeError) and (
-        text == "no running event loop" or text.startswith("There is no current event loop in")
-    )
+    if type(error) is TypeError:
+        return "unrecognized yield message" in str(error)
+    if type(error) is AttributeError:  # that of queues, locks and events
+        return str(error) == "'NoneType' object has no attribute 'create_future'"
+    # Not of a subclass, which may be one of the application's that cannot be printed.
+    text = str(error) if type(error) is RuntimeError else ""
+    return text == "no running event loop" or text.startswith("There is no current event loop in")
 
 
 def _find_home() -> Home | None:
