@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
+from ..._components._one_loop import OneLoop
 from ..._components._tool import Tool
 from ..._components._tool_schema import ToolSchema
-from ..._loops._one_loop import OneLoop
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._errors import ComponentError
