@@ -352,7 +352,7 @@ async def _open_runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[An
     else:
         opened = _asyncio_runtime.open_runtime(**options)
     async with opened as runtime:
-        yield runtime
+        yield runtime  # noqa: ASYNC119  # pytest closes this
 
 
 runtime = pytest.fixture(name="runtime")(_open_runtime)

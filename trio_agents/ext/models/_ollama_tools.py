@@ -58,7 +58,7 @@ def quietly(request: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
             except GeneratorExit:
                 request.close()
                 raise
-            except BaseException as error:
+            except BaseException as error:  # noqa: ASYNC103  # it is thrown on
                 waits_for = request.throw(error)
             else:
                 waits_for = request.send(sent)
