@@ -1,6 +1,6 @@
 """The rules of the runtime, as a plain program: what there is at a moment, and what holds of it.
 
-`_model_messages` has what becomes of messages.
+`_model_waits` has what a message waits for, `_model_messages` what becomes of it.
 """
 
 from __future__ import annotations
@@ -73,6 +73,21 @@ class Books(Steps):
         if id not in self.agents:
             self.agents[id] = Agent(id, self.kinds[id.type])
         return self.agents[id]
+
+    # [recipients]
+    def recipients(self, publication: Envelope) -> list[AgentId]:
+        """Give those that hear a publication, in order of subscriptions."""
+        topic = publication.topic
+        assert topic is not None
+        found: dict[AgentId, None] = {}  # each is in it once
+        for how, pattern, agent_type in self.subscriptions.values():
+            if topic.type == pattern or (how == "prefix" and topic.type.startswith(pattern)):
+                found[AgentId(agent_type, topic.source)] = None
+        if publication.sender is not None:
+            found.pop(publication.sender, None)
+        return list(found)
+
+    # [/recipients]
 
     def has_home(self) -> bool:
         """Whether there is somebody to own tasks. On asyncio that takes no block."""
