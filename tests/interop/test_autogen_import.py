@@ -30,7 +30,8 @@ except ImportError as exc:
     print(exc)
 """
     assert run(code) == (
-        "trio_agents.interop.autogen needs AutoGen Core: pip install 'trio-agents[autogen]'\n"
+        "autogen_core, for trio_agents.interop.autogen, is not installed: "
+        "pip install 'trio-agents[autogen]'\n"
     )
 
 

@@ -401,6 +401,33 @@ def test_a_fault_cannot_happen_before_the_first_step() -> None:
         inject(collect_garbage, at=0)
 
 
+def test_a_fault_whose_step_does_not_come_is_refused(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        await take_steps(3)
+
+    last = simulate(scenario, loop=on).steps
+    assert simulate(scenario, loop=on, faults=[inject(collect_garbage, at=last)]).steps == last
+    with pytest.raises(ValueError, match=rf"collect_garbage was to .* step {last + 1}, .*{last}"):
+        simulate(scenario, loop=on, faults=[inject(collect_garbage, at=last + 1)])
+
+
+def test_a_scenario_that_fails_before_the_step_of_a_fault_fails_as_it_does(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        simulate(scenario, loop=on, faults=[inject(collect_garbage, at=1000)])
+
+
+def test_a_replay_remarks_that_a_fault_did_not_happen(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        await take_steps(3)
+
+    faults = [inject(collect_garbage, at=1000)]
+    remark = replay(scenario, simulate(scenario, loop=on).trace, faults=faults).remark
+    assert "before step 1000" in remark
+
+
 def test_what_was_given_as_the_victim_is_cancelled(on: Any) -> None:
     async def scenario(sim: Simulation) -> str:
         async with anyio.create_task_group() as group:

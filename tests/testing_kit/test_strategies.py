@@ -273,7 +273,8 @@ except ModuleNotFoundError as error:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == (
-        f"trio_agents.testing.{module} needs hypothesis: pip install 'trio-agents[testing]'"
+        f"hypothesis, for trio_agents.testing.{module}, is not installed: "
+        "pip install 'trio-agents[testing]'"
     )
 
 

@@ -6,15 +6,10 @@ runs on the core of `trio_agents.asyncio`. It needs the extra ``autogen``.
 
 from __future__ import annotations
 
-try:
+from .._components._extras import from_extra
+
+with from_extra("autogen_core", "autogen", purpose=__name__):
     from ._autogen_runtime import AutoGenRuntime as AutoGenRuntime
-except ModuleNotFoundError as exc:
-    if exc.name is None or exc.name.partition(".")[0] != "autogen_core":
-        raise
-    raise ModuleNotFoundError(
-        "trio_agents.interop.autogen needs AutoGen Core: pip install 'trio-agents[autogen]'",
-        name=exc.name,
-    ) from exc
 
 __all__ = ["AutoGenRuntime"]
 

@@ -21,6 +21,7 @@ from ._simulation import (
     RunOptions,
     Scenario,
     check_fault,
+    describe_missed,
     inject,
     run_scenario,
 )
@@ -217,7 +218,7 @@ def replay(
     Returns:
         What was run, and how it went. The schedule may be another one than that of the trace: the
         program has changed since, or it is not the one that the trace is of. Then the run has a
-        *remark* that says so.
+        *remark* that says so, as it has if one of the *faults* did not happen.
 
     Raises:
         ValueError: *trace* is not the text of a trace.
@@ -225,7 +226,8 @@ def replay(
     """
     parsed = Trace.parse(trace) if isinstance(trace, str) else trace
     run = _rerun(scenario, parsed, faults=faults, **options)
-    remark = _remark(parsed, run)
+    missed = [describe_missed(one, run) for one in run.missed_faults if one in faults]
+    remark = "; ".join(filter(None, [_remark(parsed, run), *missed]))
     if run.error is not None:
         add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
         if remark:

@@ -411,6 +411,11 @@ class Simulation:
             error=error,
             turns=tuple(self.scheduler.turns),
             missed_victim=self._victims_cancelled and not self._had_victim,
+            missed_faults=tuple(
+                Injection(fault, at)
+                for at, faults in sorted(self._faults.items())
+                for fault in faults
+            ),
             values=tuple(value),
         )
 
@@ -457,8 +462,9 @@ class Run(Generic[T]):
         turns: The decisions of its schedule in words, if that was asked for.
         missed_victim: Whether a fault was to cancel the victim, and the scenario has entered no
             ``with sim.victim():``.
-        remark: After `replay`, whether its schedule was another one than that of the trace, in
-            words. Empty if it was the same.
+        missed_faults: What was to happen before a step that did not come: the run had ended.
+        remark: After `replay`, whether its schedule was another one than that of the trace, or a
+            fault did not happen, in words. Empty if all was the same.
     """
 
     trace: Trace
@@ -469,6 +475,7 @@ class Run(Generic[T]):
     error: BaseException | None
     turns: tuple[str, ...]
     missed_victim: bool = attrs.field(default=False, kw_only=True)
+    missed_faults: tuple[Injection, ...] = attrs.field(default=(), kw_only=True)
     remark: str = attrs.field(default="", kw_only=True)
     values: tuple[T, ...] = attrs.field(repr=False)
 
@@ -514,14 +521,30 @@ def simulate(
     Raises:
         BaseException: what the scenario raised, with a note that says how to repeat it; or
             `InvariantViolation`, its subclasses `Stuck` and `TooLong` among them.
-        ValueError: there is no such *loop*.
+        ValueError: there is no such *loop*; or the scenario has succeeded before the step of one of
+            the *faults*, which has tried nothing.
         RuntimeError: an event loop runs in this thread already.
     """
     run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy, faults=faults, **options)
     if run.error is not None:
         add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
         raise run.error
+    for injection in run.missed_faults:
+        if injection in faults:
+            raise ValueError(
+                f"{describe_missed(injection, run)}: give a step up to {run.steps}, or try all "
+                "with explore_fault"
+            )
     return run
+
+
+def describe_missed(injection: Injection, run: Run[Any]) -> str:
+    """Say that a fault did not happen in a run."""
+    name = getattr(injection.fault, "__name__", repr(injection.fault))
+    return (
+        f"the fault {name} was to happen before step {injection.at}, and the run ended after step "
+        f"{run.steps}"
+    )
 
 
 def run_scenario(

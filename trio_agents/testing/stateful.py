@@ -26,7 +26,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
-try:
+from .._components._extras import from_extra
+
+with from_extra("hypothesis", "testing", purpose=__name__):
     from hypothesis import strategies as st
     from hypothesis.stateful import (
         RuleBasedStateMachine,
@@ -34,13 +36,6 @@ try:
         precondition,
         rule,
     )
-except ModuleNotFoundError as exc:
-    if exc.name is None or exc.name.partition(".")[0] != "hypothesis":
-        raise
-    raise ModuleNotFoundError(
-        "trio_agents.testing.stateful needs hypothesis: pip install 'trio-agents[testing]'",
-        name=exc.name,
-    ) from exc
 
 from .._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from .._loops._trio_runtime import SingleThreadedAgentRuntime as TrioRuntime

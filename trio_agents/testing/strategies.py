@@ -10,9 +10,10 @@ Each says what it generates and what it never does. It needs hypothesis, which c
 
 from __future__ import annotations
 
+from .._components._extras import from_extra
 from .._sansio._facade import claim_names
 
-try:
+with from_extra("hypothesis", "testing", purpose=__name__):
     from ._hostile_strategies import (
         hostile_json as hostile_json,
         hostile_keys as hostile_keys,
@@ -32,13 +33,6 @@ try:
         json_values as json_values,
         messages as messages,
     )
-except ModuleNotFoundError as exc:
-    if exc.name is None or exc.name.partition(".")[0] != "hypothesis":
-        raise
-    raise ModuleNotFoundError(
-        "trio_agents.testing.strategies needs hypothesis: pip install 'trio-agents[testing]'",
-        name=exc.name,
-    ) from exc
 
 __all__ = [
     "MessageKind",
