@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import PIL.Image
@@ -10,14 +11,14 @@ from anthropic.types import Message, RawMessageStreamEvent
 from pydantic import BaseModel, TypeAdapter
 
 from trio_agents import FunctionCall, Image
-from trio_agents.ext.models._anthropic_answers import Answer, Assembly, from_message
+from trio_agents.ext.models._anthropic_answers import Assembly, Block, from_message
 from trio_agents.ext.models._anthropic_messages import (
     system_text,
     to_messages,
     to_tool_choice,
     to_tools,
 )
-from trio_agents.ext.models._anthropic_thoughts import Thoughts
+from trio_agents.ext.models._beside_calls import Answer, BesideCalls
 from trio_agents.ext.models.anthropic import AnthropicChatCompletionClient
 from trio_agents.models import (
     AssistantMessage,
@@ -36,8 +37,8 @@ USE = {"type": "tool_use", "id": "c1", "name": "add", "input": {"a": 1}}
 EVENT: TypeAdapter[RawMessageStreamEvent] = TypeAdapter(RawMessageStreamEvent)
 
 
-def nothing(call: FunctionCall) -> tuple[dict[str, Any], ...]:
-    return ()
+def nothing(calls: Sequence[FunctionCall]) -> None:
+    return None
 
 
 def message(content: list[dict[str, Any]], reason: str = "end_turn", **usage: int) -> Message:
@@ -355,19 +356,55 @@ def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
     assert (answer.result.content, answer.result.thought) == ([CALL], "1+3")
 
 
-def test_blank_text_does_not_go_back_with_the_thoughts() -> None:
-    assert from_message(message([THINKING, BLANK, USE], "tool_use")).thoughts == [THINKING]
+def sent_back(content: list[dict[str, Any]], *calls: FunctionCall) -> list[dict[str, Any]]:
+    """Give what is sent of an answer with this content, in a conversation with these calls."""
+    memory = BesideCalls[list[Block]](lambda call: call.id)
+    memory.keep(from_message(message(content, "tool_use")))
+    (sent,) = to_messages([AssistantMessage(content=[*calls], source="a")], memory.of)
+    found: list[dict[str, Any]] = sent["content"]
+    return found
+
+
+TEXT = {"type": "text", "text": "I add"}
+OTHER = {**USE, "id": "c2"}
+OTHER_CALL = FunctionCall(id="c2", name="add", arguments='{"a": 1}')
 
 
 def test_signed_thoughts_go_back_before_the_calls_they_led_to() -> None:
-    thoughts = Thoughts(kept=2)
-    text = {"type": "text", "text": "I add"}
-    answer = from_message(message([THINKING, text, USE], "tool_use"))
-    thoughts.remember(CALL, answer.thoughts)
+    assert sent_back([THINKING, TEXT, USE], CALL) == [THINKING, TEXT, USE]
+
+
+def test_blank_text_does_not_go_back_with_the_thoughts() -> None:
+    assert sent_back([THINKING, BLANK, USE], CALL) == [THINKING, USE]
+
+
+def test_thoughts_between_calls_go_back_between_them() -> None:
+    blocks = [THINKING, USE, {**THINKING, "thinking": "and"}, OTHER]
+    assert sent_back(blocks, CALL, OTHER_CALL) == blocks
+
+
+def test_a_call_that_was_left_out_of_a_conversation_does_not_go_back() -> None:
+    assert sent_back([THINKING, USE, OTHER], CALL) == [THINKING, USE]
+
+
+def test_a_call_that_was_added_to_a_conversation_goes_back_last() -> None:
+    assert sent_back([THINKING, USE], CALL, OTHER_CALL) == [THINKING, USE, OTHER]
+
+
+def test_the_oldest_thoughts_are_forgotten() -> None:
+    memory = BesideCalls[list[Block]](lambda call: call.id, kept=2)
+    memory.keep(from_message(message([THINKING, TEXT, USE], "tool_use")))
     said = AssistantMessage(content=[CALL], source="a", thought="I add")
-    (sent,) = to_messages([said], thoughts.before)
-    assert sent["content"] == [THINKING, text, USE]
+    (sent,) = to_messages([said], memory.of)
+    assert sent["content"] == [THINKING, TEXT, USE]
     for number in range(2):
-        thoughts.remember(FunctionCall(id=str(number), name="f", arguments=""), [])
-    (sent,) = to_messages([said], thoughts.before)  # forgotten
-    assert sent["content"] == [text, USE]
+        memory.keep(from_message(message([THINKING, {**USE, "id": str(number)}], "tool_use")))
+    (sent,) = to_messages([said], memory.of)
+    assert sent["content"] == [TEXT, USE]
+
+
+def test_an_answer_without_thoughts_is_not_taken_for_an_older_one_with_its_id() -> None:
+    memory = BesideCalls[list[Block]](lambda call: call.id)
+    for content in ([THINKING, USE], [USE]):
+        memory.keep(from_message(message(content, "tool_use")))
+    assert memory.of([CALL]) is None

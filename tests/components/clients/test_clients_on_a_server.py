@@ -512,3 +512,24 @@ async def test_the_thoughts_of_claude_go_back_with_the_results(
         assert (thinking["type"], thinking["signature"]) == ("thinking", "signed")
         assert use["id"] == "toolu_1"
     await client.close()
+
+
+# MC-17
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_the_thoughts_of_a_server_that_takes_them_go_back_with_the_results(
+    aimock: ModelServer, ask: str, streamed: bool
+) -> None:
+    call = {"name": "add", "arguments": '{"a": 1, "b": 2}', "id": "call_1"}
+    aimock.answers(ask, {"toolCalls": [call], "reasoning": "1+2"})
+    client = PROVIDERS["openai"](aimock.url)
+    if streamed:
+        _, result = await read(client, user(ask), tools=[ADD])
+    else:
+        result = await client.create([user(ask)], tools=[ADD])
+    assert result.thought == "1+2"
+    assert not isinstance(result.content, str)
+    said = AssistantMessage(content=result.content, source="agent", thought=result.thought)
+    await client.create([said, user(ask)], tools=[ADD])
+    sent = aimock.requests(ask)[-1]["messages"][0]
+    assert (sent["content"], sent["reasoning_content"]) == (None, "1+2")
+    await client.close()

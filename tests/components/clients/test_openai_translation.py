@@ -12,7 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
-from trio_agents.ext.models._openai_answers import Assembly, from_completion
+from trio_agents.ext.models._beside_calls import BesideCalls
+from trio_agents.ext.models._openai_answers import Assembly, Beside, from_completion
 from trio_agents.ext.models._openai_messages import to_messages, to_tool_choice, to_tools
 from trio_agents.ext.models.openai import OpenAIChatCompletionClient
 from trio_agents.models import (
@@ -66,7 +67,7 @@ def chunk(delta: dict[str, Any], reason: str | None = None, **more: Any) -> Chat
 def assembled(*chunks: ChatCompletionChunk, family: str = "unknown") -> list[str | CreateResult]:
     assembly = Assembly(family)
     texts = [text for piece in chunks for text in assembly.add(piece)]
-    return [*texts, assembly.result()]
+    return [*texts, assembly.answer().result]
 
 
 def test_each_kind_of_message_has_its_role() -> None:
@@ -219,7 +220,7 @@ def test_a_tool_choice_is_a_word_or_a_function() -> None:
 
 
 def test_a_text_is_an_answer() -> None:
-    assert from_completion(completion({"content": "hi"}), "unknown") == CreateResult(
+    assert from_completion(completion({"content": "hi"}), "unknown").result == CreateResult(
         finish_reason="stop",
         content="hi",
         usage=RequestUsage(prompt_tokens=3, completion_tokens=4),
@@ -241,7 +242,7 @@ def test_a_text_is_an_answer() -> None:
 def test_reasons_for_stopping_are_translated(theirs: Any, ours: str) -> None:
     answer = completion({"content": "hi"})
     answer.choices[0].finish_reason = theirs
-    assert from_completion(answer, "unknown").finish_reason == ours
+    assert from_completion(answer, "unknown").result.finish_reason == ours
 
 
 CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}]
@@ -249,7 +250,9 @@ CALLS = [{"id": "c1", "type": "function", "function": {"name": "add", "arguments
 
 # MC-17: text or calls
 def test_calls_are_the_content_and_the_text_beside_them_the_thought() -> None:
-    result = from_completion(completion({"content": "I add", "tool_calls": CALLS}), "unknown")
+    result = from_completion(
+        completion({"content": "I add", "tool_calls": CALLS}), "unknown"
+    ).result
     assert (result.content, result.thought) == ([CALL], "I add")
     # Not every server says that it stopped for them.
     assert result.finish_reason == "function_calls"
@@ -269,13 +272,13 @@ def test_calls_are_the_content_and_the_text_beside_them_the_thought() -> None:
 def test_calls_that_may_be_cut_off_do_not_pass_for_whole_ones(theirs: Any, ours: str) -> None:
     answer = completion({"tool_calls": CALLS})
     answer.choices[0].finish_reason = theirs
-    result = from_completion(answer, "unknown")
+    result = from_completion(answer, "unknown").result
     assert (result.content, result.finish_reason) == ([CALL], ours)
 
 
 def test_calls_without_an_id_can_be_answered_and_their_names_sent_back() -> None:
     call = {"id": "", "type": "function", "function": {"name": "a dd!", "arguments": "{}"}}
-    result = from_completion(completion({"tool_calls": [call, call]}), "unknown")
+    result = from_completion(completion({"tool_calls": [call, call]}), "unknown").result
     one, other = result.content
     assert isinstance(one, FunctionCall)
     assert isinstance(other, FunctionCall)
@@ -294,13 +297,13 @@ def test_calls_of_another_clients_conversation_have_names_that_the_api_takes(
 
 
 def test_a_refusal_is_no_answer() -> None:
-    result = from_completion(completion({"refusal": "I won't"}), "unknown")
+    result = from_completion(completion({"refusal": "I won't"}), "unknown").result
     assert (result.content, result.finish_reason) == ("I won't", "content_filter")
 
 
 def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
     said = {"content": "\n\n", "reasoning": "1+3", "tool_calls": CALLS}
-    assert from_completion(completion(said), "unknown").thought == "1+3"
+    assert from_completion(completion(said), "unknown").result.thought == "1+3"
 
 
 @pytest.mark.parametrize(("sent", "text"), [(None, "{}"), ({"a": 1}, '{"a": 1}')])
@@ -309,7 +312,7 @@ def test_arguments_that_are_no_text_become_one(sent: Any, text: str, streamed: b
     answer = completion({"tool_calls": CALLS})
     calls: Any = answer.choices[0].message.tool_calls
     calls[0].function.arguments = sent
-    result = from_completion(answer, "unknown")
+    result = from_completion(answer, "unknown").result
     if streamed:
         (piece,) = assembled(chunk(delta(0, "c1", "add", sent)), chunk({}, "tool_calls"))
         assert isinstance(piece, CreateResult)
@@ -320,21 +323,21 @@ def test_arguments_that_are_no_text_become_one(sent: Any, text: str, streamed: b
 
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
 def test_reasoning_is_the_thought(name: str) -> None:
-    result = from_completion(completion({"content": "4", name: "1+3"}), "unknown")
+    result = from_completion(completion({"content": "4", name: "1+3"}), "unknown").result
     assert (result.content, result.thought) == ("4", "1+3")
 
 
 def test_r1_writes_its_thought_into_the_text_and_no_other_family_does() -> None:
     written = completion({"content": "<think>\n1+3\n</think>\n\n4"})
-    result = from_completion(written, "r1")
+    result = from_completion(written, "r1").result
     assert (result.content, result.thought) == ("4", "1+3")
-    assert from_completion(written, "gpt-4o").content == "<think>\n1+3\n</think>\n\n4"
+    assert from_completion(written, "gpt-4o").result.content == "<think>\n1+3\n</think>\n\n4"
 
 
 def test_logprobs_are_kept() -> None:
     top = {"token": "hi", "logprob": -0.1, "bytes": [104, 105]}
     logprobs = {"content": [{**top, "top_logprobs": [top]}], "refusal": None}
-    result = from_completion(completion({"content": "hi"}, logprobs=logprobs), "unknown")
+    result = from_completion(completion({"content": "hi"}, logprobs=logprobs), "unknown").result
     assert result.logprobs is not None
     assert result.logprobs[0].token == "hi"
     assert result.logprobs[0].bytes == [104, 105]
@@ -347,7 +350,7 @@ def test_an_answer_without_a_choice_is_an_error_with_what_was_said_instead() -> 
     with pytest.raises(RuntimeError, match="no credits"):
         from_completion(answer, "unknown")
     with pytest.raises(RuntimeError, match="without an answer"):
-        Assembly("unknown").result()
+        Assembly("unknown").answer()
 
 
 def test_a_choice_without_a_message_is_an_error_with_what_was_said() -> None:
@@ -591,3 +594,78 @@ def test_half_a_character_at_the_end_can_be_printed() -> None:
     *_, result = assembled(chunk({"content": "ha \ud83d"}), chunk({}, "stop"))
     assert isinstance(result, CreateResult)
     assert result.content == "ha \ufffd"
+
+
+# --- what servers want back beside calls
+
+SIGNED = {"google": {"thought_signature": "signed"}}
+OTHER_CALL = FunctionCall(id="c2", name="add", arguments='{"a": 1}')
+
+
+def told(streamed: bool, beside: dict[str, Any], *extras: dict[str, Any]) -> BesideCalls[Beside]:
+    """Have a client told of calls, with *beside* in the message, and extras in each of them."""
+    memory = BesideCalls[Beside](lambda call: (call.id, call.name, call.arguments))
+    calls = [{**CALLS[0], "id": f"c{number}", **extra} for number, extra in enumerate(extras, 1)]
+    if streamed:
+        assembly = Assembly("unknown")
+        pieces = [
+            chunk(beside),
+            *(chunk({"tool_calls": [{**call, "index": n}]}) for n, call in enumerate(calls)),
+            chunk({}, "tool_calls"),
+        ]
+        for piece in pieces:
+            list(assembly.add(ChatCompletionChunk.model_validate(piece.model_dump())))
+        memory.keep(assembly.answer())
+    else:
+        memory.keep(from_completion(completion({**beside, "tool_calls": calls}), "unknown"))
+    return memory
+
+
+def sent_back(memory: BesideCalls[Beside], *calls: FunctionCall, **more: Any) -> dict[str, Any]:
+    said = AssistantMessage(content=[*calls], source="a", **more)
+    (sent,) = to_messages([said], "unknown", memory.of)
+    return sent
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_signatures_of_calls_go_back_with_them(streamed: bool) -> None:
+    memory = told(streamed, {"content": None}, {"extra_content": SIGNED}, {})
+    first, second = sent_back(memory, CALL, OTHER_CALL)["tool_calls"]
+    assert first["extra_content"] == SIGNED
+    assert "extra_content" not in second
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_thought_that_is_wanted_back_goes_back_apart_from_the_text(streamed: bool) -> None:
+    memory = told(streamed, {"content": "I add", "reasoning_content": "1+3"}, {})
+    sent = sent_back(memory, CALL, thought="I add")
+    assert (sent["content"], sent["reasoning_content"]) == ("I add", "1+3")
+    sent = sent_back(memory, CALL)  # somebody has left out what was said
+    assert (sent["content"], sent["reasoning_content"]) == (None, "1+3")
+
+
+def test_a_thought_alone_does_not_go_back_as_a_text_too() -> None:
+    memory = told(False, {"content": None, "reasoning_content": "1+3"}, {})
+    sent = sent_back(memory, CALL, thought="1+3")
+    assert (sent["content"], sent["reasoning_content"]) == (None, "1+3")
+
+
+def test_a_thought_that_somebody_has_changed_goes_back_as_it_is() -> None:
+    memory = told(False, {"content": None, "reasoning_content": "1+3"}, {"extra_content": SIGNED})
+    sent = sent_back(memory, CALL, thought="[redacted]")
+    assert sent["content"] == "[redacted]"
+    assert "reasoning_content" not in sent
+    assert sent["tool_calls"][0]["extra_content"] == SIGNED
+
+
+def test_a_thought_that_nobody_takes_back_does_not_go_back() -> None:
+    sent = sent_back(told(False, {"reasoning": "1+3"}, {}), CALL, thought="1+3")
+    assert sent.keys() == {"role", "content", "tool_calls"}
+
+
+def test_calls_with_the_id_of_others_are_not_taken_for_them() -> None:
+    memory = told(False, {"reasoning_content": "1+3"}, {"extra_content": SIGNED})
+    sent = sent_back(memory, FunctionCall(id="c1", name="add", arguments='{"a": 2}'))
+    assert sent["content"] is None
+    assert "reasoning_content" not in sent
+    assert "extra_content" not in sent["tool_calls"][0]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..._sansio._function_call import FunctionCall
 from ...models._messages import CreateResult, FinishReasons, RequestUsage
+from ._beside_calls import Answer
 from ._calls import function_call
 from ._sdk import no_answer, no_stream
 from ._thinking import ThoughtMarks, beside_calls
@@ -20,7 +21,7 @@ from ._thinking import ThoughtMarks, beside_calls
 if TYPE_CHECKING:
     from anthropic.types import Message, RawMessageStreamEvent, Usage
 
-__all__ = ["Answer", "Assembly", "from_message"]
+__all__ = ["Assembly", "Block", "from_message"]
 
 _REASONS: Final[dict[str | None, FinishReasons]] = {
     "end_turn": "stop",
@@ -35,20 +36,7 @@ _THOUGHTS: Final = ("thinking", "redacted_thinking")
 Block = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer.
-
-    Attributes:
-        result: What a caller gets.
-        thoughts: The blocks that the API wants back before the calls, if the model thought.
-    """
-
-    result: CreateResult
-    thoughts: Sequence[Block]
-
-
-def from_message(message: Message, offered: Collection[str] = ()) -> Answer:
+def from_message(message: Message, offered: Collection[str] = ()) -> Answer[list[Block]]:
     """Return a whole answer.
 
     Args:
@@ -72,7 +60,7 @@ def _to_answer(
     blocks: Sequence[Block],
     usage: Mapping[str, Any],
     offered: Collection[str],
-) -> Answer:
+) -> Answer[list[Block]]:
     text = "".join(block["text"] for block in blocks if block["type"] == "text")
     thought = "".join(block["thinking"] for block in blocks if block["type"] == "thinking")
     calls = [
@@ -83,7 +71,6 @@ def _to_answer(
     content: str | list[FunctionCall] = text
     if calls:
         content, thought = calls, beside_calls(text, thought)
-    last_thought = max((i for i, b in enumerate(blocks) if b["type"] in _THOUGHTS), default=-1)
     result = CreateResult(
         finish_reason=_REASONS.get(reason, "unknown"),
         content=content,
@@ -91,14 +78,18 @@ def _to_answer(
         cached=False,
         thought=thought or None,
     )
-    # With thoughts go the texts between them and the calls, but for blank ones: the API writes
-    # these, and refuses them.
-    kept = [
-        block
-        for block in blocks
-        if block["type"] in _THOUGHTS or (block["type"] == "text" and block["text"].strip())
-    ]
-    return Answer(result, kept if last_thought >= 0 else ())
+    if not any(block["type"] in _THOUGHTS for block in blocks):
+        return Answer(result)
+    # With thoughts goes all that stands around them, but for blank texts: the API writes these, and
+    # refuses them. Calls are only marked: they go back as they stand in the conversation.
+    return Answer(
+        result,
+        [
+            {"type": "tool_use", "id": block["id"]} if block["type"] == "tool_use" else block
+            for block in blocks
+            if block.get("text", "-").strip()
+        ],
+    )
 
 
 def _arguments(written: object) -> str:
@@ -173,7 +164,7 @@ class Assembly:
         elif block["type"] not in (*_THOUGHTS, "text"):
             yield from self._marks.end()
 
-    def answer(self) -> Answer:
+    def answer(self) -> Answer[list[Block]]:
         """Return the whole answer. Cut off, its finish reason is that nobody has said one.
 
         Raises:

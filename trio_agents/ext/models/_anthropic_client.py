@@ -13,7 +13,7 @@ from ..._components._extras import import_extra
 from ..._components._tool_schema import ToolSchema
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
-from ._anthropic_answers import Answer, Assembly, from_message
+from ._anthropic_answers import Assembly, Block, from_message
 from ._anthropic_config import (
     CREATE_ARGUMENTS,
     AnthropicClientConfiguration,
@@ -27,8 +27,8 @@ from ._anthropic_messages import (
     to_tools,
 )
 from ._anthropic_models import MODELS
-from ._anthropic_thoughts import Thoughts
 from ._base import SdkClient
+from ._beside_calls import BesideCalls
 from ._config import as_options, given, plain_headers, taken_apart
 from ._sdk import accepted_arguments, check_arguments
 
@@ -106,7 +106,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
         if config.temperature == 1:
             # AutoGen writes it into each configuration. It is what models do by themselves.
             del self._create_arguments["temperature"]
-        self._thoughts = Thoughts()
+        self._beside = BesideCalls[list[Block]](lambda call: call.id)
 
     def _request(
         self,
@@ -144,7 +144,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
         dropped = {name: request.pop(name) for name in _SAMPLING - self._by_sdk if name in request}
         if dropped:
             request["extra_body"] = {**dropped, **(request.get("extra_body") or {})}
-        request["messages"] = to_messages(messages, self._thoughts.before)
+        request["messages"] = to_messages(messages, self._beside.of)
         return request
 
     def _tools(
@@ -169,7 +169,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
 
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         message = await self._sdk.messages.create(stream=False, **request)
-        return self._kept(from_message(message, _offered(request)))
+        return self._beside.keep(from_message(message, _offered(request)))
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly(_offered(request))
@@ -179,13 +179,7 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
             async for event in stream:
                 for text in assembly.add(event):
                     yield text  # noqa: ASYNC119
-        yield self._kept(assembly.answer())
-
-    def _kept(self, answer: Answer) -> CreateResult:
-        content = answer.result.content
-        if answer.thoughts and content and not isinstance(content, str):
-            self._thoughts.remember(content[0], answer.thoughts)
-        return answer.result
+        yield self._beside.keep(assembly.answer())
 
     async def _close(self) -> None:
         # One that was handed in is its owner's to close.

@@ -28,6 +28,7 @@ _FAILED: Final = "The tool has failed, and does not say why."
 
 Message = dict[str, Any]
 Block = dict[str, Any]
+Remembered = Callable[[Sequence[FunctionCall]], Sequence[Block] | None]
 
 
 def system_text(messages: Sequence[LLMMessage], more: str = "") -> str:
@@ -36,16 +37,14 @@ def system_text(messages: Sequence[LLMMessage], more: str = "") -> str:
     return "\n".join(filter(None, [*texts, more]))
 
 
-def to_messages(
-    messages: Sequence[LLMMessage], remembered: Callable[[FunctionCall], Sequence[Block]]
-) -> list[Message]:
+def to_messages(messages: Sequence[LLMMessage], remembered: Remembered) -> list[Message]:
     """Return *messages*, those of the system aside, as the API takes them.
 
     It refuses empty texts, and white space at the end of what it is to go on with.
 
     Args:
         messages: the conversation.
-        remembered: gives the blocks that stood before a call, if they are known.
+        remembered: gives the blocks of the answer that these calls are of, if they are wanted.
     """
     all_blocks = ((message, _blocks(message, remembered)) for message in messages)
     found: list[Message] = [
@@ -62,9 +61,7 @@ def to_messages(
     return found
 
 
-def _blocks(
-    message: LLMMessage, remembered: Callable[[FunctionCall], Sequence[Block]]
-) -> list[Block]:
+def _blocks(message: LLMMessage, remembered: Remembered) -> list[Block]:
     match message:
         case SystemMessage():
             return []
@@ -94,18 +91,30 @@ def _picture(picture: Image) -> Block:
     return {"type": "image", "source": source}
 
 
-def _assistant(
-    message: AssistantMessage, remembered: Callable[[FunctionCall], Sequence[Block]]
-) -> list[Block]:
+def _assistant(message: AssistantMessage, remembered: Remembered) -> list[Block]:
     if isinstance(message.content, str):
         return _texts(message.content)
-    before = list(remembered(message.content[0])) if message.content else []
-    blocks = before or _texts(message.thought)
-    for call in message.content:
-        name = called(call, _NAME)
-        block = {"type": "tool_use", "id": call.id, "name": name, "input": arguments_of(call)}
-        blocks.append(block)
-    return blocks
+    uses = [
+        {
+            "type": "tool_use",
+            "id": call.id,
+            "name": called(call, _NAME),
+            "input": arguments_of(call),
+        }
+        for call in message.content
+    ]
+    answer = remembered(message.content)
+    if answer is None:
+        return [*_texts(message.thought), *uses]
+    blocks: list[Block] = []
+    for block in answer:
+        if block["type"] != "tool_use":
+            blocks.append(block)
+        # Calls are sent as they stand in the conversation, in which some may have been left out.
+        elif (use := next((use for use in uses if use["id"] == block["id"]), None)) is not None:
+            blocks.append(use)
+            uses.remove(use)
+    return [*blocks, *uses]
 
 
 def _results(message: FunctionExecutionResultMessage) -> list[Block]:

@@ -7,7 +7,7 @@ reasons for stopping wrong, thoughts in fields of other names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,6 +19,7 @@ from ...models._messages import (
     RequestUsage,
     TopLogprob,
 )
+from ._beside_calls import Answer
 from ._calls import function_call, stopped_for_calls, written
 from ._sdk import no_answer, no_stream
 from ._thinking import Pieces, ThoughtMarks, beside_calls, without_thought
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     )
     from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
 
-__all__ = ["Assembly", "from_completion"]
+__all__ = ["Assembly", "Beside", "from_completion"]
 
 _REASONS: Final[dict[str | None, FinishReasons]] = {
     "stop": "stop",
@@ -42,9 +43,28 @@ _REASONS: Final[dict[str | None, FinishReasons]] = {
     "function_call": "function_calls",
     "content_filter": "content_filter",
 }
+# Where thoughts have this name, they are taken back, and by DeepSeek wanted back.
+_TAKEN_BACK: Final = "reasoning_content"
 
 
-def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a server wants back beside calls.
+
+    Attributes:
+        thought: The thought of the result, by which its message is known again.
+        text: What was said beside the calls.
+        reasoning: What was thought, if the server takes it: those that have DeepSeek's name for it.
+        extras: What belongs to a call, by its id. Gemini's are signed.
+    """
+
+    thought: str | None
+    text: str
+    reasoning: str
+    extras: Mapping[str, object]
+
+
+def from_completion(completion: ChatCompletion, family: str) -> Answer[Beside]:
     """Return a whole answer.
 
     Raises:
@@ -64,8 +84,12 @@ def from_completion(completion: ChatCompletion, family: str) -> CreateResult:
         text=message.content or "",
         refusal=message.refusal or "",
         reasoning=_reasoning(message.model_extra),
+        is_wanted=_TAKEN_BACK in (message.model_extra or {}),
         calls=[
-            function_call(call.id, call.function.name, call.function.arguments)
+            (
+                function_call(call.id, call.function.name, call.function.arguments),
+                _extra(call.model_extra),
+            )
             for call in message.tool_calls or ()
             if call.type == "function"
         ],
@@ -81,23 +105,25 @@ def _to_result(
     text: str,
     refusal: str,
     reasoning: str,
-    calls: list[FunctionCall],
+    is_wanted: bool,
+    calls: Sequence[tuple[FunctionCall, object]],
     usage: RequestUsage,
     logprobs: list[ChatCompletionTokenLogprob],
-) -> CreateResult:
+) -> Answer[Beside]:
     written, text = without_thought(family, text)
     thought = reasoning or written
     content: str | list[FunctionCall]
     finish = _REASONS.get(reason, "unknown")
     if calls:
         # Text beside calls goes back to the API beside them, see `to_messages`.
-        content, thought, finish = calls, beside_calls(text, thought), stopped_for_calls(finish)
+        content = [call for call, _ in calls]
+        thought, finish = beside_calls(text, thought), stopped_for_calls(finish)
     elif refusal:
         # Nobody should take it for an answer, and CreateResult has no other word for it.
         content, finish = refusal, "content_filter"
     else:
         content = text
-    return CreateResult(
+    result = CreateResult(
         finish_reason=finish,
         content=content,
         usage=usage,
@@ -105,13 +131,22 @@ def _to_result(
         logprobs=logprobs or None,
         thought=thought or None,
     )
+    reasoning = reasoning if is_wanted else ""
+    extras = {call.id: extra for call, extra in calls if extra is not None}
+    if not (reasoning or extras):
+        return Answer(result)
+    return Answer(result, Beside(result.thought, text, reasoning, extras))
 
 
 def _reasoning(extra: dict[str, Any] | None) -> str:
     """Find a thought: DeepSeek has one name for it, OpenRouter and Ollama another."""
     extra = extra or {}
-    found = extra.get("reasoning_content") or extra.get("reasoning")
+    found = extra.get(_TAKEN_BACK) or extra.get("reasoning")
     return found if isinstance(found, str) else ""
+
+
+def _extra(extra: dict[str, Any] | None) -> object:
+    return (extra or {}).get("extra_content")
 
 
 def _usage(usage: CompletionUsage | None) -> RequestUsage:
@@ -141,6 +176,7 @@ class _Call:
     id: str = ""
     name: str = ""
     arguments: Pieces = field(default_factory=Pieces)
+    extra: object = None
 
     def is_gone_on_with_by(self, delta: ChoiceDeltaToolCall) -> bool:
         """Tell whether *delta*, which has this call's index, is a piece of it.
@@ -171,7 +207,7 @@ class Assembly:
         for chunk in chunks:
             for text in assembly.add(chunk):
                 show(text)
-        result = assembly.result()
+        result = assembly.answer().result
 
     Attributes:
         family: The model's family.
@@ -185,6 +221,7 @@ class Assembly:
     _text: Pieces = field(default_factory=Pieces)
     _refusal: Pieces = field(default_factory=Pieces)
     _reasoning: Pieces = field(default_factory=Pieces)
+    _is_wanted: bool = False
     _calls: list[_Call] = field(default_factory=list[_Call])
     # The call that a piece with this index goes on with.
     _open: dict[int, _Call] = field(default_factory=dict[int, _Call])
@@ -209,6 +246,7 @@ class Assembly:
             if choice.logprobs and choice.logprobs.content:
                 self._logprobs.extend(_logprobs(choice.logprobs.content))
             reasoning = _reasoning(delta.model_extra)
+            self._is_wanted |= _TAKEN_BACK in (delta.model_extra or {})
             if reasoning and (shown := self._reasoning.add(reasoning)):
                 yield from self._marks.thought(shown)
             for piece, pieces in ((delta.content, self._text), (delta.refusal, self._refusal)):
@@ -225,11 +263,12 @@ class Assembly:
                 call = self._open[delta.index] = _Call()
                 self._calls.append(call)
             call.id = call.id or delta.id or ""
+            call.extra = call.extra or _extra(delta.model_extra)
             if delta.function is not None:
                 call.name += delta.function.name or ""
                 call.arguments.add(written(delta.function.arguments or ""))
 
-    def result(self) -> CreateResult:
+    def answer(self) -> Answer[Beside]:
         """Return the whole answer. Cut off, its finish reason is that nobody has said one.
 
         Then its last call may not be whole either.
@@ -245,8 +284,10 @@ class Assembly:
             text=self._text.whole(),
             refusal=self._refusal.whole(),
             reasoning=self._reasoning.whole(),
+            is_wanted=self._is_wanted,
             calls=[
-                function_call(call.id, call.name, call.arguments.whole()) for call in self._calls
+                (function_call(call.id, call.name, call.arguments.whole()), call.extra)
+                for call in self._calls
             ],
             usage=_usage(self._usage),
             logprobs=self._logprobs,

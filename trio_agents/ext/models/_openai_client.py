@@ -19,10 +19,11 @@ from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
 from ...models._model_info import ModelFamily
 from ._base import SdkClient
+from ._beside_calls import BesideCalls
 from ._calls import as_name
 from ._config import as_options, given, plain_headers, taken_apart
 from ._known_models import is_same_model
-from ._openai_answers import Assembly, from_completion
+from ._openai_answers import Assembly, Beside, from_completion
 from ._openai_config import (
     CREATE_ARGUMENTS,
     BaseOpenAIClientConfigurationConfigModel,
@@ -69,6 +70,7 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
         )
         self._sdk = sdk
         self._config = config
+        self._beside = BesideCalls[Beside](lambda call: (call.id, call.name, call.arguments))
         self._accepted = accepted_arguments(sdk.chat.completions.create, _OURS)
         self._create_arguments = given(config, CREATE_ARGUMENTS - {"n"})
         if self._model_info["family"] in _THINKING:
@@ -135,6 +137,7 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
         request["messages"] = to_messages(
             messages,
             self._model_info["family"],
+            self._beside.of,
             add_name_prefixes=bool(self._config.add_name_prefixes),
             include_name=self._config.include_name_in_message is not False,
         )
@@ -148,9 +151,9 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         request.pop("stream_options", None)  # refused unless it is a stream
         completion = await self._sdk.chat.completions.create(stream=False, **request)
-        result = from_completion(completion, self._model_info["family"])
+        answer = from_completion(completion, self._model_info["family"])
         self._compare(request["model"], completion.model)
-        return result
+        return self._beside.keep(answer)
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly(self._model_info["family"])
@@ -160,9 +163,9 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
             async for chunk in stream:
                 for text in assembly.add(chunk):
                     yield text  # noqa: ASYNC119
-        result = assembly.result()
+        answer = assembly.answer()
         self._compare(request["model"], assembly.model)
-        yield result
+        yield self._beside.keep(answer)
 
     def _compare(self, asked: str, answered: str | None) -> None:
         if answered and not is_same_model(asked, answered):
@@ -192,7 +195,9 @@ class OpenAIChatCompletionClient(
 
     Models whose name begins with ``gemini-``, ``claude-`` or ``Llama-`` are asked where they live,
     with the key in ``GEMINI_API_KEY``, ``ANTHROPIC_API_KEY`` or ``LLAMA_API_KEY``. For any other
-    server pass *base_url*, and *model_info* where the model is not known by name.
+    server pass *base_url*, and *model_info* where the model is not known by name. What such models
+    want back beside their calls (Gemini's signatures, DeepSeek's thoughts), the client keeps until
+    the results of the tools are sent.
 
     One client belongs to one event loop: its connections do.
     """

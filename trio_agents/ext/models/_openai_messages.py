@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from ..._components._image import Image
 from ..._components._tool_schema import ToolSchema
+from ..._sansio._function_call import FunctionCall
 from ...models._client import ToolChoice
 from ...models._messages import (
     AssistantMessage,
@@ -22,6 +23,7 @@ from ...models._messages import (
 )
 from ...models._model_info import ModelFamily
 from ._calls import called
+from ._openai_answers import Beside
 
 __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 
@@ -29,11 +31,13 @@ __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Message = dict[str, Any]
+Remembered = Callable[[Sequence[FunctionCall]], Beside | None]
 
 
 def to_messages(
     messages: Sequence[LLMMessage],
     family: str = ModelFamily.UNKNOWN,
+    remembered: Remembered = lambda _: None,
     *,
     add_name_prefixes: bool = False,
     include_name: bool = True,
@@ -43,6 +47,7 @@ def to_messages(
     Args:
         messages: the conversation.
         family: the model's family, whose rules are kept.
+        remembered: gives what stood beside calls, if the server wants it back.
         add_name_prefixes: whether a user's message begins with its source.
         include_name: whether a user's message has its source as a name.
 
@@ -58,7 +63,7 @@ def to_messages(
             case UserMessage():
                 found.append(_user(message, add_name_prefixes, include_name))
             case AssistantMessage():
-                found.extend(_assistant(message))
+                found.extend(_assistant(message, remembered))
             case FunctionExecutionResultMessage():
                 found.extend(
                     {"role": "tool", "tool_call_id": result.call_id, "content": result.content}
@@ -96,12 +101,12 @@ def _user(message: UserMessage, prefix: bool, include_name: bool) -> Message:
     return user
 
 
-def _assistant(message: AssistantMessage) -> list[Message]:
+def _assistant(message: AssistantMessage, remembered: Remembered) -> list[Message]:
     if isinstance(message.content, str):
         return [{"role": "assistant", "content": message.content}]
     if not message.content:  # the API refuses a list of no calls
         return [{"role": "assistant", "content": message.thought}] if message.thought else []
-    calls = [
+    calls: list[dict[str, Any]] = [
         {
             "id": call.id,
             "type": "function",
@@ -109,8 +114,18 @@ def _assistant(message: AssistantMessage) -> list[Message]:
         }
         for call in message.content
     ]
-    # What was said beside the calls is the thought, see `to_result`.
-    return [{"role": "assistant", "content": message.thought, "tool_calls": calls}]
+    # What was said beside the calls is the thought, see `from_completion`.
+    said: Message = {"role": "assistant", "content": message.thought, "tool_calls": calls}
+    beside = remembered(message.content)
+    if beside is not None:
+        for call in calls:
+            if call["id"] in beside.extras:
+                call["extra_content"] = beside.extras[call["id"]]
+        # Whoever has left the thought out meant the text. Another thought is somebody's own.
+        if beside.reasoning and message.thought in (None, beside.thought):
+            text = None if message.thought is None else beside.text or None
+            said |= {"content": text, "reasoning_content": beside.reasoning}
+    return [said]
 
 
 def _for_claude(messages: list[Message]) -> list[Message]:
