@@ -14,6 +14,7 @@ from ollama import ChatResponse
 from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
+from trio_agents.ext.models._beside_calls import Beside, BesideCalls
 from trio_agents.ext.models._ollama_messages import Assembly, to_messages, to_tools
 from trio_agents.ext.models._ollama_tools import quietly
 from trio_agents.ext.models.ollama import OllamaChatCompletionClient
@@ -49,7 +50,7 @@ def piece(message: dict[str, Any], **more: Any) -> ChatResponse:
 def assembled(*pieces: ChatResponse, family: str = "unknown") -> list[str | CreateResult]:
     assembly = Assembly(family)
     texts = [text for each in pieces for text in assembly.add(each)]
-    return [*texts, assembly.result()]
+    return [*texts, assembly.answer().result]
 
 
 def test_each_kind_of_message_has_its_role() -> None:
@@ -197,7 +198,7 @@ def test_blank_text_beside_calls_does_not_hide_the_thought() -> None:
 def test_a_call_of_a_tool_that_was_offered_keeps_its_name(called: str, handed_on: str) -> None:
     assembly = Assembly("unknown", {"fs.read"})
     list(assembly.add(piece({"tool_calls": [{"function": {"name": called, "arguments": {}}}]})))
-    (call,) = assembly.result().content
+    (call,) = assembly.answer().result.content
     assert isinstance(call, FunctionCall)
     assert call.name == handed_on
 
@@ -288,3 +289,26 @@ def test_a_request_that_is_given_up_is_closed() -> None:
     step.send(None)
     step.close()
     assert waits.ended == "GeneratorExit"
+
+
+@pytest.mark.parametrize(
+    ("thought", "sent"),
+    [
+        ("I add", {"content": "I add", "thinking": "1+3"}),
+        (None, {"content": "", "thinking": "1+3"}),
+        ("[redacted]", {"content": "[redacted]"}),
+    ],
+)
+def test_thoughts_go_back_apart_from_the_text_unless_somebody_has_changed_them(
+    thought: str | None, sent: dict[str, str]
+) -> None:
+    assembly = Assembly("unknown")
+    calls = [{"function": {"name": "add", "arguments": {"a": 1}}}]
+    list(assembly.add(piece({"thinking": "1+3", "content": "I add", "tool_calls": calls})))
+    memory = BesideCalls[Beside](lambda call: call.id)
+    result = memory.keep(assembly.answer())
+    assert not isinstance(result.content, str)
+    said = AssistantMessage(content=result.content, source="a", thought=thought)
+    (message,) = to_messages([said], memory.of)
+    assert {name: message.get(name) for name in sent} == sent
+    assert ("thinking" in message) == ("thinking" in sent)

@@ -12,8 +12,8 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from trio_agents import FunctionCall, Image
-from trio_agents.ext.models._beside_calls import BesideCalls
-from trio_agents.ext.models._openai_answers import Assembly, Beside, from_completion
+from trio_agents.ext.models._beside_calls import Beside, BesideCalls
+from trio_agents.ext.models._openai_answers import Assembly, from_completion
 from trio_agents.ext.models._openai_messages import to_messages, to_tool_choice, to_tools
 from trio_agents.ext.models.openai import OpenAIChatCompletionClient
 from trio_agents.models import (

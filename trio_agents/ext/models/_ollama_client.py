@@ -17,6 +17,7 @@ from ..._components._tool_schema import ToolSchema
 from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
 from ._base import SdkClient
+from ._beside_calls import Beside, BesideCalls
 from ._config import as_options, given, plain_headers, taken_apart
 from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClientConfiguration
 from ._ollama_messages import Assembly, to_messages, to_tools
@@ -98,6 +99,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             undumped={name: objects[name] for name in objects if name != "token_counter"},
         )
         self._config = config
+        self._beside = BesideCalls[Beside](lambda call: call.id)  # ids are of our own making
         self._options = frozenset(ollama.Options.model_fields)
         self._accepted = accepted_arguments(self._sdk.chat, _OURS) | self._options
 
@@ -129,7 +131,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         }
         if options:
             request["options"] = options
-        request["messages"] = to_messages(messages)
+        request["messages"] = to_messages(messages, self._beside.of)
         return request
 
     @property
@@ -143,7 +145,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
             answer = await self._chat(request, stream=False)
         for _ in assembly.add(answer):
             pass
-        return assembly.result()
+        return self._beside.keep(assembly.answer())
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly(self._model_info["family"], _offered(request))
@@ -156,7 +158,7 @@ class OllamaChatCompletionClient(SdkClient, Component[BaseOllamaClientConfigurat
         finally:
             # The SDK's generator holds the connection. Closing that does not wait.
             await stream.aclose()
-        yield assembly.result()
+        yield self._beside.keep(assembly.answer())
 
     async def _chat(self, request: Mapping[str, Any], *, stream: bool) -> Any:
         arguments: dict[str, Any] = {**request, "stream": stream}

@@ -22,6 +22,7 @@ from ...models._messages import (
     TopLogprob,
     UserMessage,
 )
+from ._beside_calls import Answer, Beside, Remembered
 from ._calls import arguments_of, function_call, stopped_for_calls
 from ._sdk import no_answer
 from ._thinking import ThoughtMarks, beside_calls, without_thought
@@ -34,12 +35,19 @@ __all__ = ["Assembly", "to_messages", "to_tools"]
 _REASONS: Final[dict[str | None, FinishReasons]] = {"stop": "stop", "length": "length"}
 
 
-def to_messages(messages: Sequence[LLMMessage]) -> list[dict[str, Any]]:
-    """Return *messages* as the API takes them."""
-    return [entry for message in messages for entry in _entries(message)]
+def to_messages(
+    messages: Sequence[LLMMessage], remembered: Remembered = lambda _: None
+) -> list[dict[str, Any]]:
+    """Return *messages* as the API takes them.
+
+    Args:
+        messages: the conversation.
+        remembered: gives what stood beside calls.
+    """
+    return [entry for message in messages for entry in _entries(message, remembered)]
 
 
-def _entries(message: LLMMessage) -> list[dict[str, Any]]:
+def _entries(message: LLMMessage, remembered: Remembered) -> list[dict[str, Any]]:
     match message:
         case SystemMessage():
             return [{"role": "system", "content": message.content}]
@@ -54,7 +62,7 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             pictures = [part.to_base64() for part in parts if isinstance(part, Image)]
             return [{**entry, "images": pictures} if pictures else entry]
         case AssistantMessage():
-            return _assistant(message)
+            return _assistant(message, remembered)
         case FunctionExecutionResultMessage():
             return [
                 {"role": "tool", "tool_name": result.name, "content": result.content}
@@ -62,7 +70,7 @@ def _entries(message: LLMMessage) -> list[dict[str, Any]]:
             ]
 
 
-def _assistant(message: AssistantMessage) -> list[dict[str, Any]]:
+def _assistant(message: AssistantMessage, remembered: Remembered) -> list[dict[str, Any]]:
     if isinstance(message.content, str):
         return [{"role": "assistant", "content": message.content}]
     if not message.content:  # no calls at all
@@ -71,7 +79,10 @@ def _assistant(message: AssistantMessage) -> list[dict[str, Any]]:
         {"function": {"name": call.name, "arguments": arguments_of(call)}}
         for call in message.content
     ]
-    return [{"role": "assistant", "content": message.thought or "", "tool_calls": calls}]
+    beside = remembered(message.content)
+    text, thinking = beside.taken_apart(message.thought) if beside else (message.thought, "")
+    said = {"role": "assistant", "content": text or "", "tool_calls": calls}
+    return [{**said, "thinking": thinking} if thinking else said]
 
 
 def to_tools(tools: Sequence[ToolSchema]) -> list[dict[str, Any]]:
@@ -130,7 +141,7 @@ class Assembly:
             self._usage = RequestUsage(piece.prompt_eval_count or 0, piece.eval_count or 0)
             yield from self._marks.end()
 
-    def result(self) -> CreateResult:
+    def answer(self) -> Answer[Beside]:
         """Return the whole answer. Cut off, its finish reason is that nobody has said one.
 
         Raises:
@@ -139,13 +150,14 @@ class Assembly:
         if not self._began:
             raise no_answer("")
         thought, text = without_thought(self.family, "".join(self._text))
-        thought = "".join(self._thought) or thought
+        thinking = "".join(self._thought)
+        thought = thinking or thought
         content: str | list[FunctionCall] = text
         finish = _REASONS.get(self._reason, "unknown")
         if self._calls:
             content, thought = self._calls, beside_calls(text, thought)
             finish = stopped_for_calls(finish)
-        return CreateResult(
+        result = CreateResult(
             finish_reason=finish,
             content=content,
             usage=self._usage,
@@ -153,6 +165,7 @@ class Assembly:
             logprobs=self._logprobs or None,
             thought=thought or None,
         )
+        return Answer(result, Beside(result.thought, text, thinking) if thinking else None)
 
 
 def _logprobs(piece: ChatResponse) -> Iterator[ChatCompletionTokenLogprob]:

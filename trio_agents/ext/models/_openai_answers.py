@@ -7,7 +7,7 @@ reasons for stopping wrong, thoughts in fields of other names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +19,7 @@ from ...models._messages import (
     RequestUsage,
     TopLogprob,
 )
-from ._beside_calls import Answer
+from ._beside_calls import Answer, Beside
 from ._calls import function_call, stopped_for_calls, written
 from ._sdk import no_answer, no_stream
 from ._thinking import Pieces, ThoughtMarks, beside_calls, without_thought
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaToolCall
 
-__all__ = ["Assembly", "Beside", "from_completion"]
+__all__ = ["Assembly", "from_completion"]
 
 _REASONS: Final[dict[str | None, FinishReasons]] = {
     "stop": "stop",
@@ -45,23 +45,6 @@ _REASONS: Final[dict[str | None, FinishReasons]] = {
 }
 # Where thoughts have this name, they are taken back, and by DeepSeek wanted back.
 _TAKEN_BACK: Final = "reasoning_content"
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What a server wants back beside calls.
-
-    Attributes:
-        thought: The thought of the result, by which its message is known again.
-        text: What was said beside the calls.
-        reasoning: What was thought, if the server takes it: those that have DeepSeek's name for it.
-        extras: What belongs to a call, by its id. Gemini's are signed.
-    """
-
-    thought: str | None
-    text: str
-    reasoning: str
-    extras: Mapping[str, object]
 
 
 def from_completion(completion: ChatCompletion, family: str) -> Answer[Beside]:

@@ -19,11 +19,11 @@ from ...models._client import ToolChoice
 from ...models._messages import CreateResult, LLMMessage
 from ...models._model_info import ModelFamily
 from ._base import SdkClient
-from ._beside_calls import BesideCalls
+from ._beside_calls import Beside, BesideCalls
 from ._calls import as_name
 from ._config import as_options, given, plain_headers, taken_apart
 from ._known_models import is_same_model
-from ._openai_answers import Assembly, Beside, from_completion
+from ._openai_answers import Assembly, from_completion
 from ._openai_config import (
     CREATE_ARGUMENTS,
     BaseOpenAIClientConfigurationConfigModel,

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from ..._components._image import Image
 from ..._components._tool_schema import ToolSchema
-from ..._sansio._function_call import FunctionCall
 from ...models._client import ToolChoice
 from ...models._messages import (
     AssistantMessage,
@@ -22,8 +21,8 @@ from ...models._messages import (
     UserMessage,
 )
 from ...models._model_info import ModelFamily
+from ._beside_calls import Remembered
 from ._calls import called
-from ._openai_answers import Beside
 
 __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 
@@ -31,7 +30,6 @@ __all__ = ["NAME", "to_messages", "to_tool_choice", "to_tools"]
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 Message = dict[str, Any]
-Remembered = Callable[[Sequence[FunctionCall]], Beside | None]
 
 
 def to_messages(
@@ -121,10 +119,9 @@ def _assistant(message: AssistantMessage, remembered: Remembered) -> list[Messag
         for call in calls:
             if call["id"] in beside.extras:
                 call["extra_content"] = beside.extras[call["id"]]
-        # Whoever has left the thought out meant the text. Another thought is somebody's own.
-        if beside.reasoning and message.thought in (None, beside.thought):
-            text = None if message.thought is None else beside.text or None
-            said |= {"content": text, "reasoning_content": beside.reasoning}
+        text, reasoning = beside.taken_apart(message.thought)
+        if reasoning:
+            said |= {"content": text, "reasoning_content": reasoning}
     return [said]
 
 
