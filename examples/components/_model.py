@@ -7,6 +7,7 @@ NAME`` asks a real one instead: the name says whose it is, and the environment h
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from typing import Final, cast
 import trio
 from _server import FINDERS, CannotRun, Reply, find_server, serve
 
+from trio_agents import ROOT_LOGGER_NAME
 from trio_agents.ext.models.anthropic import AnthropicChatCompletionClient
 from trio_agents.ext.models.ollama import OllamaChatCompletionClient
 from trio_agents.ext.models.openai import OpenAIChatCompletionClient
@@ -109,6 +111,8 @@ def run(program: Program, replies: Sequence[Reply]) -> None:
     given = parser.parse_args()
     said = ""
     code = 0
+    # What fails is said below, in a sentence. Without a handler it would be logged as well.
+    logging.getLogger(ROOT_LOGGER_NAME).addHandler(logging.NullHandler())
     try:
         if given.model is None:
             code = trio.run(_until_a_signal, _with_server(program, given.server, replies))

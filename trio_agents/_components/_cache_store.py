@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from .._sansio._facade import claim_names
 from ._component import Component, ComponentBase
+from ._config_data import ComponentConfig
 
 __all__ = ["CacheStore", "InMemoryStore"]
 
@@ -33,7 +34,7 @@ class CacheStore(ABC, ComponentBase[BaseModel], Generic[T]):
         """Keep *value* under *key*, in place of what was there."""
 
 
-class InMemoryStoreConfig(BaseModel):
+class InMemoryStoreConfig(ComponentConfig):
     """The configuration of an `InMemoryStore`: there is nothing to configure."""
 
 

@@ -10,19 +10,25 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .._sansio._errors import ComponentError
 from .._sansio._json import is_a
 from ._component_model import ComponentModel
 from ._secrets import without_masks, without_secrets
 
-__all__ = ["describe", "dump_config", "read_config", "refusal"]
+__all__ = ["ComponentConfig", "describe", "dump_config", "read_config", "refusal"]
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 _REASONS_SHOWN: Final = 8
 _LONGEST_REASON: Final = 400
+
+
+class ComponentConfig(BaseModel):
+    """The configuration of one of our components. An unknown field is a mistake in writing."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def dump_config(value: BaseModel) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from .._components._component import Component
+from .._components._config_data import ComponentConfig
 from .._components._image import Image
 from .._loops._token_scope import token_scope
 from .._sansio._cancellation import CancellationToken
@@ -25,7 +26,7 @@ from ._memory import (
 __all__ = ["ListMemory"]
 
 
-class ListMemoryConfig(BaseModel):
+class ListMemoryConfig(ComponentConfig):
     """The configuration of a `ListMemory`."""
 
     name: str | None = None

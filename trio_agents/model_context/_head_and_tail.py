@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Self
 
-from pydantic import BaseModel
-
 from .._components._component import Component
+from .._components._config_data import ComponentConfig
 from ..models._messages import LLMMessage, UserMessage
 from ._context import ChatCompletionContext
 from ._exchanges import whole
@@ -15,7 +14,7 @@ from ._exchanges import whole
 __all__ = ["HeadAndTailChatCompletionContext"]
 
 
-class HeadAndTailChatCompletionContextConfig(BaseModel):
+class HeadAndTailChatCompletionContextConfig(ComponentConfig):
     """The configuration of a `HeadAndTailChatCompletionContext`."""
 
     head_size: int

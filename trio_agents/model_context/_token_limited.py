@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Self, cast
 
-from pydantic import BaseModel
-
 from .._components._component import Component
 from .._components._component_model import ComponentModel
+from .._components._config_data import ComponentConfig
 from .._components._tool_schema import ToolSchema
 from ..models._client import ChatCompletionClient
 from ..models._messages import LLMMessage
@@ -26,7 +25,7 @@ from ._exchanges import exchanges
 __all__ = ["TokenLimitedChatCompletionContext"]
 
 
-class TokenLimitedChatCompletionContextConfig(BaseModel):
+class TokenLimitedChatCompletionContextConfig(ComponentConfig):
     """The configuration of a `TokenLimitedChatCompletionContext`."""
 
     model_client: ComponentModel

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import BaseModel
-
 from .._components._component import Component
+from .._components._config_data import ComponentConfig
 from ..models._messages import LLMMessage
 from ._context import ChatCompletionContext
 
 __all__ = ["UnboundedChatCompletionContext"]
 
 
-class UnboundedChatCompletionContextConfig(BaseModel):
+class UnboundedChatCompletionContextConfig(ComponentConfig):
     """The configuration of an `UnboundedChatCompletionContext`."""
 
     initial_messages: list[LLMMessage] | None = None

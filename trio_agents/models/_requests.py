@@ -55,6 +55,10 @@ T = TypeVar("T")
 _events: Final = logging.getLogger(EVENT_LOGGER_NAME)
 
 
+def _is_model(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
 def check_request(
     model_info: ModelInfo,
     messages: Sequence[LLMMessage],
@@ -67,7 +71,8 @@ def check_request(
 
     Raises:
         ValueError: by *model_info* it cannot; or *tool_choice* asks for a tool that is not there.
-        TypeError: a message is none of the four kinds, or a tool neither a `Tool` nor a schema.
+        TypeError: a message is none of the four kinds, a tool neither a `Tool` nor a schema, or
+            *json_output* neither a bool nor a pydantic model.
     """
     for message in messages:
         check_message(message)
@@ -90,6 +95,11 @@ def check_request(
                 f"tool_choice is the tool {tool_choice.name!r}, but the tools are {names}: "
                 f"give it too"
             )
+    if not (json_output is None or isinstance(json_output, bool) or _is_model(json_output)):
+        raise TypeError(
+            f"json_output has to be True, False, None or a class of pydantic's models, not "
+            f"{json_output!r}"
+        )
     if isinstance(json_output, type):
         # What is older than the field has json_output alone; see validate_model_info.
         if not model_info.get("structured_output", model_info["json_output"]):

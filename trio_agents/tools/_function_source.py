@@ -12,8 +12,7 @@ import symtable
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pydantic import BaseModel
-
+from .._components._config_data import ComponentConfig
 from .._components._policy import check_code_is_allowed
 from .._sansio._errors import ComponentError
 from ..code_executor._functions import Import, import_to_str, source_of
@@ -21,7 +20,7 @@ from ..code_executor._functions import Import, import_to_str, source_of
 __all__ = ["FunctionToolConfig", "function_from_source", "source_for_config"]
 
 
-class FunctionToolConfig(BaseModel):
+class FunctionToolConfig(ComponentConfig):
     """The configuration of a `FunctionTool`.
 
     Attributes:

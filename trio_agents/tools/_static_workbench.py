@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from .._components._check_tool import check_tool
 from .._components._component import Component
 from .._components._component_model import ComponentModel
+from .._components._config_data import ComponentConfig
 from .._components._image import Image
 from .._components._tool import StreamTool, Tool
 from .._components._tool_schema import ToolSchema
@@ -51,7 +52,7 @@ class ToolOverride(BaseModel):
     description: str | None = None
 
 
-class StaticWorkbenchConfig(BaseModel):
+class StaticWorkbenchConfig(ComponentConfig):
     """The configuration of a `StaticWorkbench`.
 
     Attributes:
@@ -59,7 +60,7 @@ class StaticWorkbenchConfig(BaseModel):
         tool_overrides: What models are told of them, by the tools' own names.
     """
 
-    tools: list[ComponentModel] = []
+    tools: list[ComponentModel] = Field(default_factory=list[ComponentModel])
     tool_overrides: dict[str, ToolOverride] = Field(default_factory=dict)
 
 

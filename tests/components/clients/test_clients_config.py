@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import openai
 import pytest
 from pydantic import BaseModel, SecretStr
 
@@ -53,7 +54,10 @@ def keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", DUMPS)
-def test_what_autogen_has_dumped_is_loaded_and_dumped_the_same(name: str) -> None:
+def test_what_autogen_has_dumped_is_loaded_and_dumped_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "key of GEMINI")
     dump = DUMPS[name]
     client = ChatCompletionClient.load_component(dump)
     again = json.loads(client.dump_component().model_dump_json())
@@ -133,6 +137,15 @@ def test_keys_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert OpenAIChatCompletionClient(model="gemini-2.0-flash")._sdk.api_key == "key of GEMINI"
     own = OpenAIChatCompletionClient(model="gemini-2.0-flash", api_key="own")
     assert own._sdk.api_key == "own"
+
+
+@pytest.mark.parametrize("model", ["gemini-2.0-flash", "Llama-3.3-8B-Instruct"])
+def test_the_key_for_openai_is_sent_to_no_other_company(model: str) -> None:
+    with pytest.raises(openai.OpenAIError, match=r"no key .* set (GEMINI|LLAMA)_API_KEY"):
+        OpenAIChatCompletionClient(model=model)
+    # Who has named a server decides whose key it gets.
+    proxy = OpenAIChatCompletionClient(model=model, base_url="http://localhost:4000")
+    assert proxy._sdk.api_key == "key of OPENAI"
 
 
 @pytest.mark.parametrize(

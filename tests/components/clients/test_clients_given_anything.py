@@ -82,6 +82,19 @@ async def test_a_page_in_place_of_an_answer_is_an_error_that_quotes_it(provider:
     await closed(client, http_client)
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_what_is_called_json_and_is_none_is_an_error_that_quotes_it(
+    provider: Provider, streamed: bool
+) -> None:
+    of_a_stream = streamed and provider.name != "ollama"
+    body = f"event: message_start\ndata: {PAGE}\n\n" if of_a_stream else PAGE
+    kind = "text/event-stream" if of_a_stream else "application/json"
+    client, http_client = answering(provider, body, type=kind)
+    with pytest.raises(RuntimeError, match=r"without an answer of a model.*Please log in"):
+        await (read(client) if streamed else client.create(ASKED))
+    await closed(client, http_client)
+
+
 async def test_of_a_long_page_the_beginning_is_quoted(provider: Provider) -> None:
     client, http_client = answering(provider, "<html>" + "x" * 10_000, type="text/html")
     with pytest.raises(RuntimeError, match="<html>xxx") as caught:

@@ -21,7 +21,7 @@ from trio_agents._components._providers import (
     provider_of,
 )
 from trio_agents._components._resolve import resolve
-from trio_agents.exceptions import ComponentNotAllowed
+from trio_agents.exceptions import ComponentError, ComponentNotAllowed
 
 # Base classes that carry a configuration for those that users derive from them.
 NO_ROWS: frozenset[str] = frozenset()
@@ -32,6 +32,14 @@ def class_of(provider: str) -> Any:
 
 
 # CMP-08 CMP-14
+@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
+def test_a_field_that_is_not_there_is_a_mistake_in_writing(provider: str) -> None:
+    with pytest.raises(ComponentError, match="misspelt"):
+        ComponentLoader.load_component(
+            {"provider": provider, "config": {"misspelt": 1}}, policy=ComponentPolicy(code=True)
+        )
+
+
 @pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
 def test_a_row_is_the_component_that_dumps_itself_so(provider: str) -> None:
     cls = class_of(provider)

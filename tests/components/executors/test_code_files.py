@@ -75,6 +75,25 @@ def test_a_pipe_where_the_file_goes_holds_nobody_up(tmp_path: Path) -> None:
     assert (tmp_path / "x.py").read_text() == "text"
 
 
+def test_the_same_block_twice_at_a_time_has_two_files(tmp_path: Path) -> None:
+    block = CodeBlock("pass", "python")
+    one, other = CodeFiles(tmp_path), CodeFiles(tmp_path)  # as of two programs
+    with one.saved(block, "py", clean_up=True) as first:
+        with other.saved(block, "py", clean_up=True) as second:
+            assert first != second
+            assert (tmp_path / second).read_text() == "pass"
+        assert (tmp_path / first).read_text() == "pass"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_block_has_the_same_file_if_it_stays(tmp_path: Path) -> None:
+    block = CodeBlock("pass", "python")
+    for _ in range(2):
+        with CodeFiles(tmp_path).saved(block, "py", clean_up=False):
+            pass
+    assert len(list(tmp_path.iterdir())) == 1
+
+
 @pytest.mark.parametrize(
     ("code", "name"),
     [

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import site
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +57,6 @@ async def test_what_a_block_defines_the_next_one_has(tmp_path: Path) -> None:
         assert "NameError" in output
 
 
-# What follows to the next comment is the same on both loops, and a kernel takes its time.
-
-
-def on_trio(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
-    @functools.wraps(test)
-    def run(tmp_path: Path) -> None:
-        anyio.run(test, tmp_path, backend="trio")
-
-    return run
-
-
-@on_trio
 async def test_pictures_and_pages_are_files(tmp_path: Path) -> None:
     block = python(
         "from IPython.display import display, HTML\n"
@@ -91,7 +78,6 @@ async def test_pictures_and_pages_are_files(tmp_path: Path) -> None:
     assert all(line.startswith("what was shown as png is none") for line in shown[3:])
 
 
-@on_trio
 async def test_calls_at_the_same_time_take_turns(tmp_path: Path) -> None:
     async with JupyterCodeExecutor(output_dir=tmp_path, sandbox=None) as executor:
         await outcome(executor, python("seen = []"))
@@ -103,7 +89,6 @@ async def test_calls_at_the_same_time_take_turns(tmp_path: Path) -> None:
         assert sorted(output.strip().split(".")) == ["", "a", "b", "c"]
 
 
-@on_trio
 async def test_a_kernel_is_no_reader_of_the_programs_environment(tmp_path: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=tmp_path, env={"MINE": "1"}, sandbox=None)
     with pytest.MonkeyPatch.context() as patch:
@@ -115,7 +100,6 @@ async def test_a_kernel_is_no_reader_of_the_programs_environment(tmp_path: Path)
     assert "'MINE': '1'" in output
 
 
-@on_trio
 async def test_a_cell_that_publishes_without_end_is_cut_and_interrupted(tmp_path: Path) -> None:
     executor = JupyterCodeExecutor(
         timeout=3, output_dir=tmp_path, kill_grace=30, max_output=100, sandbox=None
@@ -153,7 +137,6 @@ def is_error(message: dict[str, Any]) -> bool:
     return bool(message["msg_type"] == "error")
 
 
-@on_trio
 async def test_a_cell_ends_though_the_word_of_its_end_is_lost(tmp_path: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=tmp_path, sandbox=None)
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +147,6 @@ async def test_a_cell_ends_though_the_word_of_its_end_is_lost(tmp_path: Path) ->
             assert await outcome(executor, python("x")) == (0, "1")
 
 
-@on_trio
 async def test_a_cell_fails_though_its_error_is_lost(tmp_path: Path) -> None:
     executor = JupyterCodeExecutor(output_dir=tmp_path, sandbox=None)
     with pytest.MonkeyPatch.context() as patch:
@@ -175,7 +157,6 @@ async def test_a_cell_fails_though_its_error_is_lost(tmp_path: Path) -> None:
             assert output.count("ZeroDivisionError: division by zero") == 1
 
 
-@on_trio
 async def test_after_a_flood_that_is_not_read_the_next_cell_is_as_ever(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "flooded")
     with pytest.MonkeyPatch.context() as patch:
@@ -206,7 +187,6 @@ STUBBORN = python(
 )
 
 
-@on_trio
 async def test_a_block_that_goes_on_when_interrupted_is_killed(tmp_path: Path) -> None:
     async with JupyterCodeExecutor(
         timeout=0.5, output_dir=tmp_path, kill_grace=0.1, sandbox=None
@@ -218,7 +198,6 @@ async def test_a_block_that_goes_on_when_interrupted_is_killed(tmp_path: Path) -
         assert await outcome(executor, python("1 + 1")) == (0, "2")
 
 
-@on_trio
 async def test_a_kernel_that_ends_is_a_result_and_the_next_block_has_another(
     tmp_path: Path,
 ) -> None:

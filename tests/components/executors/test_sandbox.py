@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from pathlib import Path
 
 import anyio
@@ -24,6 +25,30 @@ async def test_python_and_shell_run_there(tmp_path: Path) -> None:
     executor = LocalCommandLineCodeExecutor(work_dir=tmp_path, sandbox=Sandbox())
     code, output = await outcome(executor, python("import json; print(1)"), sh("echo 2; exit 3"))
     assert (code, output) == (3, "1\n2\n")
+
+
+@needs_bubblewrap
+async def test_an_interpreter_that_was_called_by_a_roundabout_way_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, name = os.path.split(sys.executable)
+    (tmp_path / "link").symlink_to(os.path.dirname(directory))
+    for way in (f"{tmp_path}/../{tmp_path.name}/link/{os.path.basename(directory)}", directory):
+        monkeypatch.setattr(sys, "executable", f"{way}/{name}")
+        executor = LocalCommandLineCodeExecutor(work_dir=tmp_path / "work", sandbox=Sandbox())
+        code, output = await outcome(executor, python("import sys, trio; print(sys.prefix)"))
+        assert (code, output) == (0, f"{sys.prefix}\n")
+
+
+@needs_bubblewrap
+async def test_where_the_interpreter_is_not_there_nothing_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    executor = LocalCommandLineCodeExecutor(work_dir=tmp_path, sandbox=Sandbox())
+    with pytest.raises(SandboxUnavailable, match="/nowhere/python"):
+        await outcome(executor, sh("touch ran"))
+    assert not (tmp_path / "ran").exists()
 
 
 @needs_bubblewrap

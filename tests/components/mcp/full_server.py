@@ -142,6 +142,34 @@ def where(roots: Annotated[ListRootsResult, Resolve(ListRoots)]) -> str:
 
 
 @server.tool()
+async def greet_meanwhile(ctx: Context) -> str:
+    """Asks the user for a name, while the call is under way."""
+    answer = await ctx.elicit("Who are you?", Name)
+    return f"{answer.action} {answer.data.name if answer.action == 'accept' else ''}"
+
+
+@server.tool()
+async def guess_meanwhile(ctx: Context) -> str:
+    """Asks the client's model, while the call is under way."""
+    message = SamplingMessage(role="user", content=TextContent(text="What is 6 times 7?"))
+    answer = await ctx.session.create_message([message], max_tokens=10)
+    return answer.content.text  # type: ignore[union-attr]
+
+
+@server.tool()
+async def change(ctx: Context) -> str:
+    """Tells that the tools have changed."""
+    await ctx.session.send_tool_list_changed()
+    return "changed"
+
+
+@server.tool()
+def big(size: int) -> str:
+    """Answers with a long text."""
+    return "x" * size
+
+
+@server.tool()
 def die() -> str:
     """Ends the server."""
     print("last words", file=sys.stderr, flush=True)

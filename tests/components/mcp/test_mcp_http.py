@@ -99,6 +99,61 @@ async def test_what_the_server_asks_goes_to_the_hooks(http_server: Params) -> No
         assert (await workbench.call_tool("where")).to_text() == "file:///work"
 
 
+async def test_what_the_server_asks_while_a_call_is_under_way_goes_to_the_hooks(
+    http_server: Params,
+) -> None:
+    async def sample(
+        params: mcp_types.CreateMessageRequestParams,
+    ) -> mcp_types.CreateMessageResult:
+        content = mcp_types.TextContent(text="42")
+        return mcp_types.CreateMessageResult(role="assistant", content=content, model="m")
+
+    async def elicit(params: mcp_types.ElicitRequestParams) -> mcp_types.ElicitResult:
+        return mcp_types.ElicitResult(action="accept", content={"name": "Bob"})
+
+    heard: list[str] = []
+    changed = anyio.Event()
+
+    async def hear(notification: mcp_types.ServerNotification) -> None:
+        heard.append(notification.method)
+        changed.set()
+
+    host = McpHost(sampling=sample, elicitation=elicit, notification=hear)
+    async with McpWorkbench(http_server, host=host) as workbench:
+        assert (await workbench.call_tool("guess_meanwhile")).to_text() == "42"
+        assert (await workbench.call_tool("greet_meanwhile")).to_text() == "accept Bob"
+        assert (await workbench.call_tool("change")).to_text() == "changed"
+        await changed.wait()
+    assert heard == ["notifications/tools/list_changed"]
+
+
+async def test_an_answer_may_be_of_many_megabytes(http_server: Params) -> None:
+    # By events of one stream the SDK takes no more than a megabyte.
+    size = 400_000 if isinstance(http_server, SseServerParams) else 5_000_000
+    async with McpWorkbench(http_server) as workbench:
+        result = await workbench.call_tool("big", {"size": size})
+    assert len(result.to_text()) == size
+
+
+async def test_hooks_need_not_be_async(http_server: Params) -> None:
+    def elicit(params: mcp_types.ElicitRequestParams) -> mcp_types.ElicitResult:
+        return mcp_types.ElicitResult(action="accept", content={"name": "Bob"})
+
+    heard: list[str] = []
+    changed = anyio.Event()
+
+    def hear(notification: mcp_types.ServerNotification) -> None:
+        heard.append(notification.method)
+        changed.set()
+
+    host = McpHost(elicitation=elicit, notification=hear)
+    async with McpWorkbench(http_server, host=host) as workbench:
+        assert (await workbench.call_tool("greet")).to_text() == "Hello, Bob"
+        await workbench.call_tool("change")
+        await changed.wait()
+    assert heard == ["notifications/tools/list_changed"]
+
+
 async def test_a_hook_that_fails_fails_the_tool(http_server: Params) -> None:
     async def fail(params: mcp_types.ElicitRequestParams) -> mcp_types.ElicitResult:
         raise ValueError("secret")

@@ -12,6 +12,7 @@ import mcp_types
 import pytest
 
 from trio_agents import CancellationToken
+from trio_agents.exceptions import ComponentError
 from trio_agents.ext.tools.mcp import (
     McpConnectionError,
     McpError,
@@ -174,6 +175,8 @@ async def test_it_has_no_state_of_its_own(tiny: Tiny) -> None:
 
 async def test_it_hands_on_what_the_session_says(tiny: Tiny) -> None:
     workbench = McpWorkbench(tiny(), host=McpHost())
+    with pytest.raises(ComponentError, match="was given host: objects that no configuration"):
+        workbench.dump_component()
     assert workbench.initialize_result is None
     async with workbench:
         assert workbench.initialize_result is workbench.session.initialize_result is not None

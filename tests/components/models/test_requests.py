@@ -303,3 +303,9 @@ def test_function_calls_are_logged_as_json(events: list[Any]) -> None:
     calls = [FunctionCall(id="1", name="f", arguments="{}")]
     log_call([AssistantMessage(content=calls, source="a")], SECRETIVE)
     assert events[0].messages[0]["content"] == [{"id": "1", "name": "f", "arguments": "{}"}]
+
+
+@pytest.mark.parametrize("wanted", [int, list[int], "json", {"type": "object"}])
+def test_output_that_is_no_pydantic_model_is_refused(wanted: Any) -> None:
+    with pytest.raises(TypeError, match="json_output has to be True, False, None or a class"):
+        check_request(ABLE, [HELLO], json_output=wanted)

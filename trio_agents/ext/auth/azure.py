@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Protocol, Self
 
-from pydantic import BaseModel
-
 from ..._components._component import Component, ComponentBase
+from ..._components._config_data import ComponentConfig
 from ..._components._extras import import_extra
 from ..._sansio._errors import ComponentError
 from ..._sansio._facade import claim_names
@@ -27,7 +26,7 @@ class _Credential(Protocol):
     def get_token(self, *scopes: str) -> _AccessToken: ...
 
 
-class TokenProviderConfig(BaseModel):
+class TokenProviderConfig(ComponentConfig):
     """The configuration of an `AzureTokenProvider`.
 
     Attributes:

@@ -6,10 +6,10 @@ import threading
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import attrs
-from pydantic import BaseModel
 
 from ..._components._cache_store import CacheStore
 from ..._components._component import Component
+from ..._components._config_data import ComponentConfig
 from ..._components._extras import import_extra
 from ..._sansio._facade import claim_names
 from ._text import read_text, write_text
@@ -36,7 +36,7 @@ class _Place:
     timeout: float = 60  # diskcache's
 
 
-class DiskCacheStoreConfig(BaseModel):
+class DiskCacheStoreConfig(ComponentConfig):
     """The configuration of a `DiskCacheStore`.
 
     Attributes:

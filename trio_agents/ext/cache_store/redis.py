@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from ..._components._cache_store import CacheStore
 from ..._components._component import Component
+from ..._components._config_data import ComponentConfig
 from ..._components._extras import import_extra
 from ..._sansio._facade import claim_names
 from ._text import read_text, write_text
@@ -20,7 +21,7 @@ __all__ = ["RedisStore", "RedisStoreConfig"]
 T = TypeVar("T")
 
 
-class RedisStoreConfig(BaseModel):
+class RedisStoreConfig(ComponentConfig):
     """The configuration of a `RedisStore`: how its server is reached.
 
     Attributes:

@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import secrets
-from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -66,8 +65,6 @@ class CodeFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Blocks with the same text have the same file, also those that run at the same time.
-        self._in_use: Counter[str] = Counter()
 
     def write(self, name: str, text: str) -> None:
         """Write *text* to *name*, in place of what was there.
@@ -130,18 +127,34 @@ class CodeFiles:
             yield PurePosixPath(*_parts_of(named["name"]))
             return
         text = block.code.encode("utf-8", errors="surrogatepass")
-        name = f"tmp_code_{hashlib.sha256(text).hexdigest()}.{extension}"
-        self.write(name, block.code)
-        self._in_use[name] += 1
+        name = f"tmp_code_{hashlib.sha256(text).hexdigest()}"
+        if not clean_up:  # then blocks with the same text have the same file
+            self.write(f"{name}.{extension}", block.code)
+            yield PurePosixPath(f"{name}.{extension}")
+            return
+        path = self._directory / self._write_new(name, extension, block.code)
         try:
-            yield PurePosixPath(name)
+            yield PurePosixPath(path.name)
         finally:
-            self._in_use[name] -= 1
-            if not self._in_use[name]:
-                del self._in_use[name]
-                if clean_up:
-                    with suppress(FileNotFoundError, IsADirectoryError):  # code may do that
-                        os.unlink(self._directory / name)
+            with suppress(FileNotFoundError, IsADirectoryError):  # code may do that
+                os.unlink(path)
+
+    def _write_new(self, name: str, extension: str, text: str) -> str:
+        """Write *text* to a file that nobody else has, and return its name.
+
+        The same block may run at the same time, here or in another program with this directory.
+        """
+        found = f"{name}.{extension}"
+        while True:
+            try:
+                with open(self._directory / found, "xb") as file:  # it follows no link
+                    file.write(text.encode())
+            except FileExistsError:
+                found = f"{name}_{secrets.token_hex(4)}.{extension}"
+            except (OSError, UnicodeEncodeError) as error:
+                raise FileRefused(f"the file {found!r} cannot be written: {error}") from error
+            else:
+                return found
 
 
 def _parts_of(name: str) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Final, Self, final
 
 import anyio
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from ..._components._component import Component
+from ..._components._config_data import ComponentConfig
 from ..._components._policy import check_code_is_allowed
 from ..._loops._token_scope import token_scope
 from ..._sansio._cancellation import CancellationToken
@@ -46,7 +47,7 @@ _WORKSPACE: Final = "/workspace"
 _PROGRAMS: Final = {"python": "python", "bash": "bash", "sh": "sh", "powershell": "pwsh"}
 
 
-class DockerCommandLineCodeExecutorConfig(BaseModel):
+class DockerCommandLineCodeExecutorConfig(ComponentConfig):
     """The configuration of a `DockerCommandLineCodeExecutor`; AutoGen's ends with the comment."""
 
     image: str = "python:3-slim"

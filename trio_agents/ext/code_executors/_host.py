@@ -100,9 +100,12 @@ class Interpreter:
     @classmethod
     def current(cls) -> Interpreter:
         """Return the interpreter that runs this program."""
-        prefixes = dict.fromkeys((sys.base_prefix, sys.prefix))
-        executable = sys.executable
-        return cls(executable, os.path.dirname(executable), tuple(map(Path, prefixes)))
+        # Without a way like examples/../.venv, which is none where there are no examples. The
+        # program itself may be a link: that is how it finds its environment.
+        directory = os.path.realpath(os.path.dirname(sys.executable))
+        executable = os.path.join(directory, os.path.basename(sys.executable))
+        found = (sys.base_prefix, *map(os.path.realpath, (sys.base_prefix, sys.prefix)))
+        return cls(executable, directory, tuple(map(Path, dict.fromkeys(found))))
 
     @classmethod
     def of_environment(cls, context: SimpleNamespace) -> Interpreter:
@@ -207,7 +210,8 @@ class Host:
         """
         if self.sandbox is None:
             return
-        tried = await self.run(["/bin/sh", "-c", ":"], cwd=cwd, seconds=30)
+        argv = [self.interpreter.executable, "-I", "-S", "-c", ""]
+        tried = await self.run(argv, cwd=cwd, seconds=30)
         if tried.exit_code != 0:
             raise SandboxUnavailable(
                 f"bubblewrap does not work here, so nothing is run: {tried.output.strip()}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import Field, SecretStr
 
+from ..._components._config_data import ComponentConfig
 from ._host import DEFAULT_KILL_GRACE, Host
 from ._limits import ResourceLimits
 from ._output import DEFAULT_MAX_OUTPUT
@@ -14,7 +15,7 @@ from ._sandbox import Sandbox
 __all__ = ["HostConfig", "config_of"]
 
 
-class HostConfig(BaseModel):
+class HostConfig(ComponentConfig):
     """The configuration of a `Host`, as the arguments of an executor give it."""
 
     env: dict[str, SecretStr] = Field(default_factory=dict[str, SecretStr])

@@ -30,7 +30,7 @@ from ._anthropic_models import MODELS
 from ._base import SdkClient
 from ._beside_calls import BesideCalls
 from ._config import as_options, given, plain_headers, taken_apart
-from ._sdk import accepted_arguments, check_arguments
+from ._sdk import accepted_arguments, check_arguments, in_terms_of
 
 __all__ = ["AnthropicChatCompletionClient"]
 
@@ -168,17 +168,19 @@ class AnthropicChatCompletionClient(SdkClient, Component[AnthropicClientConfigur
         return str(self._sdk.base_url)
 
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
-        message = await self._sdk.messages.create(stream=False, **request)
+        with in_terms_of("anthropic"):
+            message = await self._sdk.messages.create(stream=False, **request)
         return self._beside.keep(from_message(message, _offered(request)))
 
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly(_offered(request))
         # under_token closes this generator, however it ends, and so the block.
-        async with await self._sdk.messages.create(stream=True, **request) as stream:
-            assembly.kind = stream.response.headers.get("content-type")
-            async for event in stream:
-                for text in assembly.add(event):
-                    yield text  # noqa: ASYNC119
+        with in_terms_of("anthropic"):
+            async with await self._sdk.messages.create(stream=True, **request) as stream:
+                assembly.kind = stream.response.headers.get("content-type")
+                async for event in stream:
+                    for text in assembly.add(event):
+                        yield text  # noqa: ASYNC119
         yield self._beside.keep(assembly.answer())
 
     async def _close(self) -> None:

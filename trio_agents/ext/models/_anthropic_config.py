@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Required
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
@@ -105,7 +105,7 @@ class AnthropicClientConfigurationConfigModel(CreateArgumentsConfigModel, Client
     response_format: ResponseFormat | None = None
     api_key: SecretStr | None = None
     base_url: str | None = None
-    timeout: float | None = None
+    timeout: float | None = Field(default=None, gt=0)
     max_retries: int | None = None
     default_headers: Headers | None = None
     tools: list[dict[str, Any]] | None = None

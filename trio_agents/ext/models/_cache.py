@@ -25,6 +25,7 @@ from pydantic import BaseModel
 from ..._components._cache_store import CacheStore, InMemoryStore
 from ..._components._component import Component
 from ..._components._component_model import ComponentModel
+from ..._components._config_data import ComponentConfig
 from ..._components._tool import Tool
 from ..._components._tool_schema import ToolSchema
 from ..._loops._token_scope import token_scope
@@ -49,7 +50,7 @@ class _Entry(BaseModel):
     pieces: list[str] | None = None
 
 
-class ChatCompletionCacheConfig(BaseModel):
+class ChatCompletionCacheConfig(ComponentConfig):
     """The configuration of a `ChatCompletionCache`."""
 
     client: ComponentModel

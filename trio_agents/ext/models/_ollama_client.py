@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from ._ollama_config import BaseOllamaClientConfigurationConfigModel, OllamaClie
 from ._ollama_messages import Assembly, to_messages, to_tools
 from ._ollama_models import MODELS, untagged
 from ._ollama_tools import quietly, whole_tools
-from ._sdk import accepted_arguments, check_arguments, no_answer
+from ._sdk import accepted_arguments, check_arguments, json_only, no_answer
 
 __all__ = ["OllamaChatCompletionClient"]
 
@@ -189,9 +188,8 @@ def _offered(request: Mapping[str, Any]) -> frozenset[str]:
 def _answers_only() -> Generator[None]:
     """Make what is not an answer of a model an error that quotes it."""
     try:
-        yield
-    except json.JSONDecodeError as error:
-        raise no_answer(error.doc) from None
+        with json_only():
+            yield
     except ValidationError as error:
         if error.title != "ChatResponse":
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Required
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
@@ -58,7 +58,7 @@ class BaseOllamaClientConfigurationConfigModel(ClientConfig):
     host: str | None = None
     response_format: dict[str, Any] | str | None = None
     follow_redirects: bool = True
-    timeout: float | None = None
+    timeout: float | None = Field(default=None, gt=0)
     headers: Headers | None = None
     options: dict[str, Any] | None = None
     think: bool | str | None = None

@@ -32,7 +32,7 @@ from ._openai_config import (
 )
 from ._openai_messages import to_messages, to_tool_choice, to_tools
 from ._openai_models import MODELS, home_of
-from ._sdk import accepted_arguments, check_arguments
+from ._sdk import accepted_arguments, check_arguments, in_terms_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -150,7 +150,8 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
 
     async def _answer(self, request: dict[str, Any]) -> CreateResult:
         request.pop("stream_options", None)  # refused unless it is a stream
-        completion = await self._sdk.chat.completions.create(stream=False, **request)
+        with in_terms_of("openai"):
+            completion = await self._sdk.chat.completions.create(stream=False, **request)
         answer = from_completion(completion, self._model_info["family"])
         self._compare(request["model"], completion.model)
         return self._beside.keep(answer)
@@ -158,11 +159,12 @@ class BaseOpenAIChatCompletionClient(SdkClient, ABC):
     async def _pieces(self, request: dict[str, Any]) -> AsyncGenerator[str | CreateResult, None]:
         assembly = Assembly(self._model_info["family"])
         # under_token closes this generator, however it ends, and so the block.
-        async with await self._sdk.chat.completions.create(stream=True, **request) as stream:
-            assembly.kind = stream.response.headers.get("content-type")
-            async for chunk in stream:
-                for text in assembly.add(chunk):
-                    yield text  # noqa: ASYNC119
+        with in_terms_of("openai"):
+            async with await self._sdk.chat.completions.create(stream=True, **request) as stream:
+                assembly.kind = stream.response.headers.get("content-type")
+                async for chunk in stream:
+                    for text in assembly.add(chunk):
+                        yield text  # noqa: ASYNC119
         answer = assembly.answer()
         self._compare(request["model"], assembly.model)
         yield self._beside.keep(answer)
@@ -228,9 +230,16 @@ class OpenAIChatCompletionClient(
         )
         home = home_of(config.model)
         key: str | None = config.api_key.get_secret_value() if config.api_key else None
+        openai = import_extra("openai", "openai", purpose="its client")
         if home is not None:
             key = key or os.environ.get(home.key_variable)
-        sdk = import_extra("openai", "openai", purpose="its client").AsyncOpenAI(
+            # The SDK would take the key for OpenAI, and send it to another company.
+            if not key and not config.base_url:
+                raise openai.OpenAIError(
+                    f"there is no key for {config.model} at {home.base_url}: pass api_key, or set "
+                    f"{home.key_variable}"
+                )
+        sdk = openai.AsyncOpenAI(
             api_key=key,
             base_url=config.base_url or (home.base_url if home else None),
             organization=config.organization,

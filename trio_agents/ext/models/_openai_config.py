@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Required, TypeAlias
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 # typing's own is refused by pydantic before Python 3.12.
 from typing_extensions import TypedDict
@@ -153,7 +153,7 @@ class BaseOpenAIClientConfigurationConfigModel(CreateArgumentsConfigModel, Clien
     """What the configurations of both clients hold."""
 
     api_key: SecretStr | None = None
-    timeout: float | None = None
+    timeout: float | None = Field(default=None, gt=0)
     max_retries: int | None = None
     add_name_prefixes: bool | None = None
     include_name_in_message: bool | None = None

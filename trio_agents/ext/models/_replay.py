@@ -18,6 +18,7 @@ from anyio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if
 from pydantic import BaseModel
 
 from ..._components._component import Component
+from ..._components._config_data import ComponentConfig
 from ..._components._tool import Tool
 from ..._components._tool_schema import ToolSchema
 from ..._loops._token_scope import token_scope
@@ -55,7 +56,7 @@ _ROOM: Final = 10_000  # AutoGen's
 _PIECE: Final = re.compile(r"\s*\S+\s*|\s+")
 
 
-class ReplayChatCompletionClientConfig(BaseModel):
+class ReplayChatCompletionClientConfig(ComponentConfig):
     """The configuration of a `ReplayChatCompletionClient`."""
 
     chat_completions: Sequence[str | CreateResult]

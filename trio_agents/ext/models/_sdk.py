@@ -1,13 +1,23 @@
-"""What an SDK's methods take, and the words on what they raise."""
+"""What an SDK's methods take, and what they raise."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import json
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["accepted_arguments", "check_arguments", "no_answer", "no_stream", "noted"]
+__all__ = [
+    "accepted_arguments",
+    "check_arguments",
+    "in_terms_of",
+    "json_only",
+    "no_answer",
+    "no_stream",
+    "noted",
+]
 
 _QUOTED: Final = 500
 
@@ -55,6 +65,33 @@ def no_stream(kind: str | None) -> RuntimeError:
         f"the server answered without an answer of a model: what it sent, of the content type "
         f"{kind!r}, ended before a model began"
     )
+
+
+@contextmanager
+def json_only() -> Generator[None]:
+    """Make what is no JSON, and was to be, an error that quotes it."""
+    try:
+        yield
+    except json.JSONDecodeError as error:
+        raise no_answer(error.doc) from None
+
+
+@contextmanager
+def in_terms_of(sdk: str) -> Generator[None]:
+    """Raise errors of the connection as the SDK calls them whose module is *sdk*.
+
+    OpenAI's and Anthropic's raise those of their HTTP library as they are, once a stream has begun.
+    """
+    import httpx2
+
+    module: Any = importlib.import_module(sdk)
+    with json_only():
+        try:
+            yield
+        except httpx2.TimeoutException as error:
+            raise module.APITimeoutError(request=error.request) from error
+        except httpx2.TransportError as error:
+            raise module.APIConnectionError(message=str(error), request=error.request) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from ..._components._component import Component
 from ..._components._component_model import ComponentModel
+from ..._components._config_data import ComponentConfig
 from ..._sansio._cancellation import CancellationToken
 from ...code_executor._code_executor import CodeBlock, CodeExecutor
 from ...tools._base_tool import BaseTool
@@ -47,7 +48,7 @@ class CodeExecutionResult(BaseModel):
         return self.output
 
 
-class PythonCodeExecutionToolConfig(BaseModel):
+class PythonCodeExecutionToolConfig(ComponentConfig):
     """The configuration of a `PythonCodeExecutionTool`.
 
     Attributes:

@@ -19,6 +19,7 @@ import anyio
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from ..._components._component import Component
+from ..._components._config_data import ComponentConfig
 from ..._components._extras import import_extra
 from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
@@ -50,7 +51,7 @@ class HttpToolError(Exception):
         self.status_code = status_code
 
 
-class HttpToolConfig(BaseModel):
+class HttpToolConfig(ComponentConfig):
     """The configuration of an `HttpTool`; see there.
 
     Attributes:

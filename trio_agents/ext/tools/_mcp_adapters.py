@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ..._components._component import Component, ComponentBase
+from ..._components._config_data import ComponentConfig
 from ..._components._providers import provider_of
 from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
@@ -160,7 +161,7 @@ class _Tool(ABC, ComponentBase[BaseModel], Generic[ParamsT]):
         return cls(params, mcp_types.Tool.model_validate(tool))
 
 
-class StdioMcpToolAdapterConfig(BaseModel):
+class StdioMcpToolAdapterConfig(ComponentConfig):
     """The configuration of a `StdioMcpToolAdapter`: the tool is as the protocol describes it."""
 
     server_params: StdioServerParams
@@ -189,7 +190,7 @@ class StdioMcpToolAdapter(_Tool[StdioServerParams], Component[StdioMcpToolAdapte
         return cls._loaded(config.server_params, config.tool)
 
 
-class SseMcpToolAdapterConfig(BaseModel):
+class SseMcpToolAdapterConfig(ComponentConfig):
     """The configuration of an `SseMcpToolAdapter`: the tool is as the protocol describes it."""
 
     server_params: SseServerParams
@@ -218,7 +219,7 @@ class SseMcpToolAdapter(_Tool[SseServerParams], Component[SseMcpToolAdapterConfi
         return cls._loaded(config.server_params, config.tool)
 
 
-class StreamableHttpMcpToolAdapterConfig(BaseModel):
+class StreamableHttpMcpToolAdapterConfig(ComponentConfig):
     """The configuration of a `StreamableHttpMcpToolAdapter`: the tool as the protocol has it."""
 
     server_params: StreamableHttpServerParams

@@ -12,10 +12,11 @@ error was, but not more. The error itself is logged with its traceback.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast, final
 
 import anyio.lowlevel
 import attrs
@@ -29,12 +30,13 @@ from ...models._messages import AssistantMessage, LLMMessage, SystemMessage, Use
 if TYPE_CHECKING:
     import mcp_types
 
+    Sampled: TypeAlias = mcp_types.CreateMessageResult | mcp_types.ErrorData
+    Elicited: TypeAlias = mcp_types.ElicitResult | mcp_types.ErrorData
     SamplingHook: TypeAlias = Callable[
-        [mcp_types.CreateMessageRequestParams],
-        Awaitable[mcp_types.CreateMessageResult | mcp_types.ErrorData],
+        [mcp_types.CreateMessageRequestParams], Awaitable[Sampled] | Sampled
     ]
     ElicitationHook: TypeAlias = Callable[
-        [mcp_types.ElicitRequestParams], Awaitable[mcp_types.ElicitResult | mcp_types.ErrorData]
+        [mcp_types.ElicitRequestParams], Awaitable[Elicited] | Elicited
     ]
 
 __all__ = ["McpHost", "sampling_with"]
@@ -47,14 +49,15 @@ logger = logging.getLogger(ROOT_LOGGER_NAME)
 
 def _check_hook(_: object, attribute: attrs.Attribute[Any], hook: object) -> None:
     if hook is not None and not callable(hook):
-        kind = "a function" if attribute.name == "stderr" else "an async function"
-        raise TypeError(f"{attribute.name} has to be {kind} or None, not {type(hook).__name__}")
+        raise TypeError(f"{attribute.name} has to be a function or None, not {type(hook).__name__}")
 
 
 @final
 @attrs.frozen(kw_only=True)
 class McpHost:
     """What a session offers to its server: hooks, each of which may be left out.
+
+    A hook that has nothing to wait for need not be async; it is called in the loop's thread.
 
     ::
 
@@ -72,8 +75,7 @@ class McpHost:
         log_level: The least level of those that the server is asked for.
         notification: Gets whatever else the server tells: that its tools, resources or prompts have
             changed, and the log messages again.
-        stderr: Gets each line that a server of ours writes to its standard error. Not async, and
-            called in the loop's thread: it must be quick.
+        stderr: Gets each line that a server of ours writes to its standard error. Never async.
 
     Raises:
         TypeError: a hook cannot be called.
@@ -82,16 +84,25 @@ class McpHost:
     sampling: SamplingHook | None = attrs.field(default=None, validator=_check_hook)
     elicitation: ElicitationHook | None = attrs.field(default=None, validator=_check_hook)
     roots: Sequence[str | Path] | None = None
-    log: Callable[[mcp_types.LoggingMessageNotificationParams], Awaitable[None]] | None = (
+    log: Callable[[mcp_types.LoggingMessageNotificationParams], Awaitable[None] | object] | None = (
         attrs.field(default=None, validator=_check_hook)
     )
     log_level: Literal[
         "debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"
     ] = "info"
-    notification: Callable[[mcp_types.ServerNotification], Awaitable[None]] | None = attrs.field(
-        default=None, validator=_check_hook
+    notification: Callable[[mcp_types.ServerNotification], Awaitable[None] | object] | None = (
+        attrs.field(default=None, validator=_check_hook)
     )
     stderr: Callable[[str], object] | None = attrs.field(default=None, validator=_check_hook)
+
+    def mode(self) -> Literal["auto", "legacy"]:
+        """Return how the SDK's client is to agree on a version of the protocol.
+
+        By those since 2026 a server can neither ask nor tell anything but in its answers, and most
+        servers do it in the older way. All of them still agree to one of the older versions.
+        """
+        hooks = (self.sampling, self.elicitation, self.roots, self.notification)
+        return "auto" if all(hook is None for hook in hooks) else "legacy"
 
     def callbacks(self) -> dict[str, Any]:
         """Return the SDK's callbacks for these hooks."""
@@ -111,20 +122,34 @@ class McpHost:
 
             callbacks["list_roots_callback"] = list_roots
         if self.log is not None:
-            callbacks |= {"logging_callback": self.log, "log_level": self.log_level}
+            log = self.log
+
+            async def hear(params: mcp_types.LoggingMessageNotificationParams) -> None:
+                await _called(log, params)
+
+            callbacks |= {"logging_callback": hear, "log_level": self.log_level}
         if self.notification is not None:
             callbacks["message_handler"] = _notified(self.notification)
         return callbacks
 
 
+async def _called(
+    hook: Callable[[ParamsT], Awaitable[AnswerT] | AnswerT], params: ParamsT
+) -> AnswerT:
+    answer = hook(params)
+    if inspect.isawaitable(answer):
+        return await cast("Awaitable[AnswerT]", answer)
+    return answer
+
+
 def _answering(
-    hook: Callable[[ParamsT], Awaitable[AnswerT]], what: str
+    hook: Callable[[ParamsT], Awaitable[AnswerT] | AnswerT], what: str
 ) -> Callable[[object, ParamsT], Awaitable[AnswerT | mcp_types.ErrorData]]:
     async def answer(context: object, params: ParamsT) -> AnswerT | mcp_types.ErrorData:
         import mcp_types
 
         try:
-            return await hook(params)
+            return await _called(hook, params)
         except Exception as error:
             # The SDK would send the server its text, which is none of the server's business.
             logger.exception("the hook for %s failed; the MCP server is told so", what)
@@ -136,11 +161,11 @@ def _answering(
 
 
 def _notified(
-    hook: Callable[[mcp_types.ServerNotification], Awaitable[None]],
+    hook: Callable[[mcp_types.ServerNotification], Awaitable[None] | object],
 ) -> Callable[[mcp_types.ServerNotification | Exception], Awaitable[None]]:
     async def handle(message: mcp_types.ServerNotification | Exception) -> None:
         if not isinstance(message, Exception):  # a fault of the transport ends the session anyway
-            await hook(message)
+            await _called(hook, message)
 
     return handle
 

@@ -126,6 +126,7 @@ class Life:
                 read_timeout_seconds=patience(self._params),
                 client_info=Implementation(name="trio-agents", version=__version__),
                 cache=None,  # list_tools() says how it is now
+                mode=self._host.mode(),
                 **self._host.callbacks(),
             )
             async with client:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
+from ..._components._config_data import ComponentConfig
 from ..._components._policy import check_code_is_allowed
 
 __all__ = [
@@ -38,7 +39,7 @@ def _secret(values: Mapping[str, str | SecretStr]) -> dict[str, SecretStr]:
 Secrets: TypeAlias = Annotated[Mapping[str, str | SecretStr], AfterValidator(_secret)]
 
 
-class StdioServerParams(BaseModel):
+class StdioServerParams(ComponentConfig):
     """A server that is a process of ours, spoken to through its standard input and output.
 
     Attributes:
@@ -63,7 +64,7 @@ class StdioServerParams(BaseModel):
     read_timeout_seconds: float = 5
 
 
-class SseServerParams(BaseModel):
+class SseServerParams(ComponentConfig):
     """A server behind HTTP that sends its messages as one stream of events.
 
     The protocol has replaced this transport by streamable HTTP. Many servers still speak it.
@@ -82,7 +83,7 @@ class SseServerParams(BaseModel):
     sse_read_timeout: float = 300
 
 
-class StreamableHttpServerParams(BaseModel):
+class StreamableHttpServerParams(ComponentConfig):
     """A server behind HTTP that answers each request with a response or a stream.
 
     Attributes:

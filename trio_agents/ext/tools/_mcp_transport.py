@@ -188,7 +188,10 @@ class Wire:
         timeout = httpx2.Timeout(params.timeout, read=params.sse_read_timeout)
         async with self._http_client(revealed(params.headers), timeout) as client:
             async with streamable_http_client(
-                params.url, http_client=client, terminate_on_close=params.terminate_on_close
+                params.url,
+                http_client=client,
+                terminate_on_close=params.terminate_on_close,
+                max_sse_event_size=None,  # a picture of a page is more than the SDK's megabyte
             ) as streams:
                 yield streams
 

@@ -11,12 +11,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import attrs
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ..._components._component import Component
 from ..._components._component_model import ComponentModel
+from ..._components._config_data import ComponentConfig
 from ..._components._tool_schema import ToolSchema
 from ..._sansio._cancellation import CancellationToken
+from ..._sansio._errors import ComponentError
 from ...models._client import ChatCompletionClient
 from ...tools._static_workbench import ToolOverride
 from ...tools._workbench import StreamWorkbench, TextResultContent, ToolResult
@@ -35,7 +37,7 @@ __all__ = ["McpWorkbench", "McpWorkbenchConfig"]
 _PROVIDER: Final = "trio_agents.ext.tools.mcp.McpWorkbench"
 
 
-class McpWorkbenchConfig(BaseModel):
+class McpWorkbenchConfig(ComponentConfig):
     """The configuration of an `McpWorkbench`."""
 
     server_params: McpServerParams
@@ -60,8 +62,9 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
     It may be started, used and stopped by different tasks, also many at the same time. If the
     server dies, calls raise `McpConnectionError`, those under way at once, until `reset`.
 
-    A configuration holds no secrets, see `StdioServerParams.env`, and no hooks. One with a command
-    line is only loaded if the `ComponentPolicy` allows code.
+    A configuration holds no secrets, see `StdioServerParams.env`, and with a *host* there is none:
+    hooks cannot be described. One with a command line is only loaded if the `ComponentPolicy`
+    allows code.
 
     Args:
         server_params: where the server is.
@@ -88,6 +91,7 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
         *,
         host: McpHost | None = None,
     ) -> None:
+        self._has_host = host is not None
         host = McpHost() if host is None else host
         if model_client is not None:
             if host.sampling is not None:
@@ -244,6 +248,10 @@ class McpWorkbench(StreamWorkbench, Component[McpWorkbenchConfig]):
         return schema
 
     def _to_config(self) -> McpWorkbenchConfig:
+        if self._has_host:
+            raise ComponentError(
+                "McpWorkbench was given host: objects that no configuration can describe"
+            )
         client = self._model_client
         return McpWorkbenchConfig(
             server_params=self._session.server_params,
