@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 import trio
+from anyio._backends._asyncio import CancelScope as AnyioScope
 
 import trio_agents
 import trio_agents.asyncio.exceptions
@@ -1123,6 +1124,66 @@ def test_it_runs_on_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+@pytest.mark.parametrize("where", ["reply", "deactivate", "block", "group"])
+async def test_who_was_cancelled_by_anyio_and_waits_for_a_cleanup_is_left_alone(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a scope that was cancelled, anyio cancels what goes on in each turn of the loop."""
+    deliver: Any = AnyioScope._deliver_cancellation
+    deliveries = 0
+
+    def counted(scope: Any, origin: Any) -> bool:
+        nonlocal deliveries
+        deliveries += 1
+        result: bool = deliver(scope, origin)
+        return result
+
+    begun, cleaned = anyio.Event(), asyncio.Event()
+
+    async def clean_up_slowly(actor: Actor, ctx: MessageContext) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleaned.wait()
+
+    async def use(runtime: SingleThreadedAgentRuntime) -> None:
+        if where == "group":
+            async with anyio.create_task_group() as group:
+                group.start_soon(runtime.send_message, clean_up_slowly, A)
+                group.start_soon(runtime.send_message, clean_up_slowly, B)
+        elif where == "deactivate":
+            group_of_ours.start_soon(runtime.send_message, clean_up_slowly, A)
+            await begun.wait()
+            await runtime.deactivate(A)
+        else:
+            await runtime.send_message(clean_up_slowly, A)
+
+    async def run() -> None:
+        with scope:
+            if where != "block":
+                await use(outer)
+                return
+            async with open_runtime() as runtime:
+                await Actor.register(runtime, "actor", Actor)
+                await use(runtime)
+
+    scope = anyio.CancelScope()
+    async with open_runtime() as outer, anyio.create_task_group() as group_of_ours:
+        await Actor.register(outer, "actor", Actor)
+        group_of_ours.start_soon(run)
+        await begun.wait()
+        await wait_all_tasks_blocked()
+        monkeypatch.setattr(AnyioScope, "_deliver_cancellation", counted)
+        scope.cancel()
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert 0 < deliveries < 20
+        cleaned.set()
+        if where == "deactivate":
+            group_of_ours.cancel_scope.cancel()
 
 
 async def test_a_send_after_the_block_was_left_fails() -> None:

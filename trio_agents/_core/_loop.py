@@ -74,7 +74,8 @@ def close_channel(channel: tuple[SendChannel, ReceiveChannel]) -> None:
 class Reply(Protocol):
     """A one-shot place where one task waits until another calls `set`."""
 
-    # Whether a cancellation came that will not come again by itself: it must be raised, or left.
+    # Whether a cancellation came that will not come again by itself: `outlast` it, and raise or
+    # leave it.
     interrupted: bool
 
     def set(self) -> None:
@@ -86,9 +87,14 @@ class Reply(Protocol):
 
         When the waiting task is cancelled, *abandon* is called once, and must not wait. True means
         that `set` will not be called and the cancellation may be raised now. False means that
-        `set` is still to come: the wait goes on, shielded. What had cancelled the task is then
-        delivered by `raise_if_cancelled`. After `set` no cancellation ends the wait.
+        `set` has come or is still to come: the wait goes on, shielded, some of it perhaps in
+        `outlast`. What had cancelled the task is then delivered by `raise_if_cancelled`. After
+        `set` no cancellation ends the wait.
         """
+        ...
+
+    async def outlast(self) -> None:
+        """Wait for `set`, shielded, if the wait was `interrupted` and *abandon* was False."""
         ...
 
     def raise_if_cancelled(self) -> None:

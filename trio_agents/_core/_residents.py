@@ -171,6 +171,8 @@ class Residents:
             raise error
         try:
             await reply.wait(give_up)
+            if reply.interrupted:
+                await reply.outlast()
         finally:
             end_waiting(farewell)
         if farewell.error is not None:

@@ -571,6 +571,8 @@ class Runtime:
         await reply.wait(partial(self._pipeline.cancel, request, "its sender was cancelled"))
         if request.outcome is HANDLED and not reply.interrupted:
             return request.result
+        if reply.interrupted:
+            await reply.outlast()
         # Its traceback refers to this frame, and to the one that handled the request. Without the
         # `None` and the `del` they and the error keep each other alive.
         error, request.error = request.error, None

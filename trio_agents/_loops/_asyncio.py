@@ -37,6 +37,16 @@ class MessageCancelled(asyncio.CancelledError):
     """
 
 
+class Rest(asyncio.Future[None]):
+    """What a wait goes on with that has been cancelled, and must not end by that."""
+
+    __slots__ = ()
+
+    def cancel(self, msg: Any = None) -> bool:
+        """The waiting task is being cancelled once more: it has been seen to."""
+        return True
+
+
 class AsyncioReply(asyncio.Future[None]):
     """A future for one waiter, see the core's `Reply`.
 
@@ -44,10 +54,11 @@ class AsyncioReply(asyncio.Future[None]):
     has been seen to.
     """
 
-    __slots__ = ("_abandon", "_interruption", "interrupted")
+    __slots__ = ("_abandon", "_interruption", "_rest", "interrupted")
 
     _abandon: Callable[[], bool] | None
     _interruption: tuple[object, ...] | None
+    _rest: Rest
     interrupted: bool
 
     def set(self) -> None:
@@ -59,6 +70,9 @@ class AsyncioReply(asyncio.Future[None]):
             # Its task was cancelled; or its loop has been closed, and nobody waits any more.
             if not self.done() and not self.get_loop().is_closed():
                 raise
+            rest = self._what_is_left()
+            if rest is not None:
+                rest.set_result(None)
 
     def wait(self, abandon: Callable[[], bool]) -> Awaitable[None]:
         """Wait for `set`; a cancellation asks *abandon* whether it may be raised at once."""
@@ -76,7 +90,24 @@ class AsyncioReply(asyncio.Future[None]):
             # Giving up may have called `set`: then the task raises it by itself, all the same.
             return super().cancel(msg)
         self.interrupted = True
+        if not self.done():
+            self._rest = Rest()
+            self.set_result(None)
         return True
+
+    def _what_is_left(self) -> Rest | None:
+        return getattr(self, "_rest", None)
+
+    async def outlast(self) -> None:
+        """Wait for `set` after a cancellation.
+
+        Out of the reach of anyio's scopes: one that was cancelled would cancel this task in every
+        turn of the loop, with all of a core, for as long as a handler takes to clean up.
+        """
+        rest = self._what_is_left()
+        if rest is not None:
+            with anyio.CancelScope(shield=True):
+                await rest
 
     def raise_if_cancelled(self) -> None:
         """Raise the cancellation that came during the wait, if one came."""
@@ -129,7 +160,9 @@ class TaskScope:
         # wait for a reply that goes on although it was cancelled is not disturbed by once more.
         caller = asyncio.current_task()
         waits_for: Any = getattr(self._task, "_fut_waiter", None)
-        is_waiting_on = isinstance(waits_for, AsyncioReply) and waits_for.interrupted
+        is_waiting_on = isinstance(waits_for, Rest) or (
+            isinstance(waits_for, AsyncioReply) and waits_for.interrupted
+        )
         return caller is not None and caller.cancelling() > 0 and not is_waiting_on
 
     def __exit__(

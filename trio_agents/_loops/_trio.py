@@ -86,6 +86,9 @@ class TrioReply:
         if self._raise_cancel is not None:
             self._raise_cancel()
 
+    async def outlast(self) -> None:
+        """Nothing to do: trio asks to be shielded once, and then waits."""
+
     def leave_cancellation(self) -> None:
         """Nothing to do: trio raises it again at the next checkpoint."""
 
