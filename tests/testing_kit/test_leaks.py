@@ -356,6 +356,35 @@ def test_a_failure_that_was_never_raised(run: Callable[[Main], None]) -> None:
     run(main)
 
 
+@BOTH
+def test_a_failure_that_was_only_logged(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with async_finds("failure", match=r"only logged: agent probe/default(.*\n)+.*'lost'"):
+            async with open_runtime() as runtime:
+                probe = await Probe.register(
+                    runtime, "probe", subscriptions=lambda: [DefaultSubscription()]
+                )
+                probe.answer_with(raises(KeyError("lost")))
+                await runtime.publish_message("x", DefaultTopicId())
+
+    run(main)
+
+
+@BOTH
+def test_a_failure_that_a_runtime_raised_is_none(run: Callable[[Main], None]) -> None:
+    async def main() -> None:
+        async with no_leaks():
+            with pytest.raises(BaseException):  # noqa: B017, PT011  # a group on trio
+                async with open_runtime(ignore_unhandled_exceptions=False) as runtime:
+                    probe = await Probe.register(
+                        runtime, "probe", subscriptions=lambda: [DefaultSubscription()]
+                    )
+                    probe.answer_with(raises(KeyError("raised")))
+                    await runtime.publish_message("x", DefaultTopicId())
+
+    run(main)
+
+
 def test_an_error_in_del() -> None:
     class Rude:
         def __del__(self) -> None:

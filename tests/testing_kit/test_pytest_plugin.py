@@ -141,6 +141,253 @@ def test_a_leak_is_an_error_of_the_test(run: Run) -> None:
     assert "coroutine 'fine' was never awaited" in lines_of(result)
 
 
+ON_ASYNCIO = """
+import asyncio
+from trio_agents.testing import Probe, hangs, sleeps
+pytestmark = pytest.mark.anyio
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+class Agent(RoutedAgent):
+    def __init__(self):
+        super().__init__("begins what it does not end")
+
+    @message_handler
+    async def on_text(self, message: str, ctx) -> None:
+        LOG.append(asyncio.create_task(asyncio.sleep(1000)))
+"""
+# What an async test leaves on asyncio: with which words that is reported.
+LEFT_ON_ASYNCIO = {
+    "a task": ("LOG.append(asyncio.create_task(asyncio.sleep(1000)))", " > sleep ("),
+    "a task that is kept until it is done": (
+        """
+        LOG.append(asyncio.create_task(asyncio.sleep(1000)))
+        LOG[-1].add_done_callback(LOG.remove)
+        """,
+        " > sleep (",
+    ),
+    "a task that waits for another one": (
+        """
+        async def other():
+            await asyncio.create_task(asyncio.sleep(1000))
+        LOG.append(asyncio.create_task(other()))
+        """,
+        "other (",
+    ),
+    "a request": (
+        """
+        probe.answer_with(sleeps(0.1))
+        LOG.append(asyncio.create_task(runtime.send_message("x", probe.id)))
+        """,
+        ".send_message (",
+    ),
+    "a request that is never answered": (
+        """
+        probe.answer_with(hangs())
+        LOG.append(asyncio.create_task(runtime.send_message("x", probe.id)))
+        """,
+        ".send_message (",
+    ),
+    "a task of an agent": (
+        """
+        await Agent.register(runtime, "agent", Agent)
+        await runtime.send_message("x", AgentId("agent", "x"))
+        """,
+        " > sleep (",
+    ),
+    "a runtime that was never stopped": (
+        """
+        from trio_agents.asyncio import SingleThreadedAgentRuntime
+        LOG.append(SingleThreadedAgentRuntime())
+        LOG[-1].start()
+        """,
+        "owner of <SingleThreadedAgentRuntime",
+    ),
+}
+ORDERS = ["probe, runtime, no_leaks", "no_leaks, runtime, probe"]
+
+
+def written(arguments: str, body: str, head: str) -> str:
+    lines = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+    return f"{head}\nasync def test_it({arguments}):\n{lines}\n"
+
+
+@pytest.mark.parametrize("arguments", ORDERS)
+@pytest.mark.parametrize(("body", "words"), LEFT_ON_ASYNCIO.values(), ids=LEFT_ON_ASYNCIO.keys())
+def test_what_a_test_leaves_on_asyncio(run: Run, arguments: str, body: str, words: str) -> None:
+    result = run(written(arguments, body, ON_ASYNCIO))
+    result.assert_outcomes(passed=1, errors=1)
+    text = lines_of(result)
+    assert "1 leak:" in text
+    assert re.search(rf"- task: .*{re.escape(words)}", text)
+    assert "goes on behind the test and nobody waits for it: await it, or cancel it" in text
+
+
+LEFT_ON_TRIO = {
+    "a system task": "trio.lowlevel.spawn_system_task(trio.sleep_forever)",
+    "a system task of an agent": """
+        async def answer(message, ctx):
+            trio.lowlevel.spawn_system_task(trio.sleep_forever)
+        probe.answer_with(answer)
+        await runtime.send_message("x", probe.id)
+        """,
+}
+
+
+@pytest.mark.parametrize("arguments", ORDERS)
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+@pytest.mark.parametrize("body", LEFT_ON_TRIO.values(), ids=LEFT_ON_TRIO.keys())
+def test_what_a_test_leaves_on_trio(run: Run, arguments: str, mark: str, body: str) -> None:
+    head = f"pytestmark = pytest.mark.{mark}\n@pytest.fixture\ndef anyio_backend(): return 'trio'"
+    result = run(written(arguments, body, head))
+    result.assert_outcomes(passed=1, errors=1)
+    assert re.search(r"- task: .*sleep_forever.* goes on behind the test", lines_of(result))
+
+
+def test_what_a_test_leaves_that_hypothesis_fills(run: Run) -> None:
+    source = """
+    from hypothesis import HealthCheck, given, settings, strategies as st
+
+    @pytest.mark.{mark}
+    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(number=st.integers())
+    async def test_{mark}(no_leaks, number):
+        {body}
+    """
+    trio_body = "trio.lowlevel.spawn_system_task(trio.sleep_forever)"
+    asyncio_body = "LOG.append(asyncio.create_task(asyncio.sleep(1000)))"
+    result = run(
+        textwrap.dedent(source).format(mark="trio", body=trio_body)
+        + "\nimport asyncio"
+        + textwrap.dedent(source).format(mark="anyio", body=asyncio_body)
+        + "\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'",
+    )
+    assert lines_of(result).count("goes on behind the test") >= 4
+    assert result.parseoutcomes()["errors"] == 2
+
+
+@pytest.mark.parametrize("arguments", ORDERS)
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_what_fixtures_and_runtimes_end_is_not_left(run: Run, arguments: str, mark: str) -> None:
+    run(
+        f"""
+        @pytest.fixture
+        async def tasks():
+            async with anyio.create_task_group() as tasks:
+                yield tasks
+                tasks.cancel_scope.cancel()
+
+        @pytest.mark.{mark}
+        async def test_it({arguments}, tasks):
+            async def answer(message, ctx):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anyio.sleep_forever)
+                    await anyio.sleep(0.01)
+                    tasks.cancel_scope.cancel()
+
+            probe.answer_with(answer)
+            tasks.start_soon(anyio.sleep_forever)
+            tasks.start_soon(runtime.send_message, "x", probe.id)
+            await runtime.send_message("x", probe.id)
+            await runtime.publish_message("x", DefaultTopicId())
+            await runtime.stop_when_idle()
+        """
+    ).assert_outcomes(passed=2 if mark == "anyio" else 1)
+
+
+def test_what_a_handler_waits_for_is_not_left(run: Run) -> None:
+    body = """
+        async def answer(message, ctx):
+            await asyncio.gather(asyncio.sleep(0.05), asyncio.sleep(0.05))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(asyncio.sleep(0.05))
+
+        probe.answer_with(answer)
+        await runtime.publish_message("x", DefaultTopicId())
+        """
+    run(written("no_leaks, runtime, probe", body, ON_ASYNCIO)).assert_outcomes(passed=1)
+
+
+def test_a_nursery_of_pytest_trio_is_not_left(run: Run) -> None:
+    run(
+        """
+        async def test_it(no_leaks, nursery):
+            nursery.start_soon(trio.sleep_forever)
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
+
+
+def test_a_test_that_never_rests_is_not_waited_for(run: Run) -> None:
+    body = """
+        async def spin():
+            while True:
+                await asyncio.sleep(0)
+        LOG.append(asyncio.create_task(spin()))
+        """
+    result = run(written("no_leaks", body, ON_ASYNCIO))
+    result.assert_outcomes(passed=1, errors=1)
+    assert "spin (" in lines_of(result)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_a_test_that_looks_for_leaks_may_end_otherwise(run: Run, mark: str) -> None:
+    run(
+        f"""
+        pytestmark = [pytest.mark.usefixtures("no_leaks")]
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.mark.{mark}
+        async def test_skipped():
+            pytest.skip("as it says")
+
+        @pytest.mark.{mark}
+        async def test_expected():
+            pytest.xfail("as it says")
+
+        @pytest.mark.{mark}
+        @pytest.mark.xfail(strict=True)
+        async def test_marked():
+            raise KeyError
+
+        @pytest.mark.{mark}
+        async def test_failed():
+            raise KeyError
+
+        class TestIt:
+            @pytest.mark.{mark}
+            @pytest.mark.parametrize("number", [1, 2])
+            async def test_it(self, number):
+                assert number in (1, 2)
+
+        def test_sync():
+            pass
+        """
+    ).assert_outcomes(passed=3, skipped=1, xfailed=2, failed=1)
+
+
+def test_a_failure_that_was_only_logged_is_a_leak(run: Run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        def runtime_options():
+            return {"ignore_unhandled_exceptions": True}
+
+        async def test_it(no_leaks, runtime, probe):
+            probe.answer_with(raises(KeyError("only logged")))
+            await runtime.publish_message("x", DefaultTopicId())
+        """,
+        ini=TRIO_MODE,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    assert "- failure: only logged: agent probe/default on topic" in lines_of(result)
+
+
 def test_the_simulation_is_for_simulated_tests(run: Run) -> None:
     result = run("async def test_it(simulation): pass", ini=TRIO_MODE)
     assert "'simulation' is for tests with the mark simulate" in lines_of(result)
@@ -568,7 +815,7 @@ def test_a_test_may_be_run_once_more(run: Run, mark: str) -> None:
             LOG.append("down")
 
         @pytest.mark.{mark}
-        async def test_it(once, runtime):
+        async def test_it(once, no_leaks, runtime):
             assert runtime.is_started()
             assert LOG[-2:] in (["up"], ["down", "up"])
         """

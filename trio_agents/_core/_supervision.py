@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._sansio._events import AgentConstructionExceptionEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
@@ -32,6 +32,10 @@ __all__ = ["Supervisor"]
 
 logger = logging.getLogger(ROOT_LOGGER_NAME)
 events = logging.getLogger(EVENT_LOGGER_NAME)
+
+# Who is told of a failure that is logged and no more, and where it happened: the last of them.
+# `no_leaks` counts it as an error that nobody got, whatever is done with the log.
+only_logged: Final[list[Callable[[BaseException, str], None]]] = []
 
 
 class Supervisor:
@@ -69,6 +73,8 @@ class Supervisor:
         self.log(error, what)
         if not self._ignore or not isinstance(error, self._loop.Ignorable):
             self._kept.append(error)
+        elif only_logged:
+            only_logged[-1](error, what)
 
     def name_stubborn(self, workers: Iterable[Worker], seconds: float) -> None:
         """Log which handlers a stop still waits for, though it has cancelled them, and where."""

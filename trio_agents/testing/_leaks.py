@@ -2,19 +2,24 @@
 
 What is there is looked up before and after, and compared: `_residue` does that. Errors that Python
 and asyncio would only print are caught by their hooks: `_lost_errors` does that.
+
+The fixture of this name is a block around the event loop of its test, where no task is seen. So the
+test itself is run by `no_leaks._watch`, which looks in between.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, final
+
+import anyio
 
 from .._sansio._notes import add_note
 from ._leak import Leak
 from ._lost_errors import LostErrors
-from ._residue import Census
+from ._residue import Census, Strays
 from ._waiting import wait_all_tasks_blocked
 
 __all__ = ["LeakError", "no_leaks"]
@@ -60,7 +65,7 @@ class no_leaks:  # in lower case, as the context managers of contextlib
     * files and directories that this process has made in `tempfile.gettempdir`, next to the others
       there: what is inside of an older directory is not looked at;
     * messages that a runtime has accepted and not finished, and failures of publications that it
-      keeps and has not raised;
+      keeps and has not raised, or has only logged (``ignore_unhandled_exceptions=True``);
     * errors that Python or asyncio would only print: in ``__del__``, in a thread, of a task whose
       result nobody asked for, of a task that was thrown away. Coroutines that were never awaited.
       Files and sockets that were not closed.
@@ -90,6 +95,18 @@ class no_leaks:  # in lower case, as the context managers of contextlib
         self._patience = patience
         self._census: Census | None = None
         self._errors = LostErrors()
+        self._strays: list[Leak] = []
+
+    async def _watch(self, test: Awaitable[None]) -> None:
+        """Await *test* in this block, and see which tasks it leaves that nobody waits for.
+
+        If it raises nothing is looked for: what it began it could not end.
+        """
+        strays = Strays()
+        await test
+        with anyio.move_on_after(self._patience):  # a task may never rest
+            await wait_all_tasks_blocked()
+        self._strays += strays.left()
 
     def __enter__(self) -> None:
         if self._census is not None:
@@ -112,7 +129,9 @@ class no_leaks:  # in lower case, as the context managers of contextlib
             lost = self._errors.release()
             self._census.close()
         leaks = tuple(
-            leak for leak in [*left, *lost] if self._allow is None or not self._allow(leak)
+            leak
+            for leak in [*self._strays, *left, *lost]
+            if self._allow is None or not self._allow(leak)
         )
         if leaks and exc is None:
             raise LeakError(leaks)

@@ -1,4 +1,4 @@
-"""Errors that Python and asyncio print, because nobody is there to raise them to."""
+"""Errors that Python, asyncio and runtimes print, as nobody is there to raise them to."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .._core._supervision import only_logged
 from ._leak import Leak
 
 __all__ = ["LostErrors"]
 
 
 class LostErrors:
-    """Catches them between `catch` and `release`. They are not printed then."""
+    """Catches them between `catch` and `release`. Only a runtime still logs them then."""
 
     def __init__(self) -> None:
         self._lost: list[Leak] = []
@@ -33,6 +34,7 @@ class LostErrors:
         # Whatever is done with other warnings, these are to be seen, and each time.
         warnings.filterwarnings("always", "coroutine .* was never awaited", RuntimeWarning)
         warnings.simplefilter("always", ResourceWarning)
+        only_logged.append(self._note_failure)
         # A loop that has no handler of its own logs.
         self._logger = logging.getLogger("asyncio")
         self._propagated, self._logger.propagate = self._logger.propagate, False
@@ -47,6 +49,7 @@ class LostErrors:
         if self._loop is not None:
             self._loop.set_exception_handler(self._handler)
         self._logger.removeHandler(self._records)
+        only_logged.remove(self._note_failure)
         self._logger.propagate = self._propagated
         self._warnings.__exit__(None, None, None)
         threading.excepthook = self._excepthook
@@ -63,9 +66,11 @@ class LostErrors:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
             self._note(f"in {args.thread!r}", args.exc_value)
 
+    def _note_failure(self, error: BaseException, where: str) -> None:
+        self._lost.append(Leak("failure", f"only logged: {where}\n{shown(error)}"))
+
     def _note(self, where: str, error: BaseException) -> None:
-        shown = "".join(traceback.format_exception(error)).rstrip()
-        self._lost.append(Leak("exception", f"{where}\n{shown}"))
+        self._lost.append(Leak("exception", f"{where}\n{shown(error)}"))
 
     def _note_warning(
         self,
@@ -99,6 +104,11 @@ class LostErrors:
             self._note(record.getMessage(), error)
         else:
             self._lost.append(Leak("exception", record.getMessage()))
+
+
+def shown(error: BaseException) -> str:
+    """Give an error with its traceback, as it would be printed."""
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 class _Records(logging.Handler):

@@ -30,7 +30,7 @@ from .._core._runtime import Runtime
 from .._core._workers import Workers
 from ._leak import Leak
 
-__all__ = ["Census"]
+__all__ = ["Census", "Strays"]
 
 
 class Census:
@@ -91,6 +91,32 @@ class Census:
             yield Leak("failure", f"never raised by {runtime!r}: {failure!r}")
 
 
+class Strays:
+    """Tasks of the event loop that come after this was made, and that nobody waits for.
+
+    That is less than a `Census` of tasks. A nursery that a fixture has opened may still be at work
+    for a test that is over, and a runtime may finish what it has accepted: they end their tasks.
+    """
+
+    def __init__(self) -> None:
+        self._before = set(_tasks())
+
+    def left(self) -> list[Leak]:
+        """Say which there are. Those of asyncio are cancelled: nobody else would do it.
+
+        Whoever closes the runtime would otherwise wait for ever with a request of theirs.
+        """
+        found: list[Leak] = []
+        for task in _tasks():
+            if task in self._before or _is_waited_for(task):
+                continue
+            advice = "goes on behind the test and nobody waits for it: await it, or cancel it"
+            found.append(Leak("task", f"{_describe_task(task)} {advice}"))
+            if not isinstance(task, trio.lowlevel.Task):
+                task.cancel("left behind by a test")
+        return found
+
+
 # --- tasks
 
 
@@ -123,6 +149,24 @@ _WAITS_OF: Final = re.compile(r"(trio|anyio|asyncio)($|\.)")
 
 def _is_a_runtimes(task: Any) -> bool:
     return any(frame.f_code in _RUNTIMES_OWN for frame in _await_frames(task))
+
+
+def _is_waited_for(task: Any) -> bool:
+    """Whether a nursery, a task group or another task sees to the end of this one."""
+    if isinstance(task, trio.lowlevel.Task):
+        # All others are in a nursery that some block of the program has to leave.
+        nursery = task.parent_nursery
+        return nursery is not None and nursery.parent_task is not trio.lowlevel.current_root_task()
+    # Who waits has asked the task to be called; there is no other trace of it before Python 3.14.
+    return any(_waits(callback) for callback, _ in task._callbacks or ())
+
+
+def _waits(callback: Any) -> bool:
+    # A task that awaits has its own method called; gather() and task groups, a function of theirs.
+    # What a program has called does not wait: set.discard() keeps count of the tasks that run.
+    if isinstance(getattr(callback, "__self__", None), asyncio.Task):
+        return True
+    return _WAITS_OF.match(getattr(callback, "__module__", None) or "") is not None
 
 
 def _describe_task(task: Any) -> str:

@@ -6,7 +6,7 @@ by pytest-trio and on both loops by anyio's plugin:
 - ``runtime``: a runtime that is started, on the event loop of the test. Failures of publications
   fail the test, and so do requests that nobody handles. ``runtime_options`` may be overridden.
 - ``probe``: a `Probe` of the type ``"probe"``, which subscribes to the default topic.
-- ``no_leaks``: the test leaves no thread, file, process or unheard error behind.
+- ``no_leaks``: the test leaves no task, thread, file, process or unheard error behind.
 
 ``@pytest.mark.simulate(seeds=100, loop="trio")`` has the plugin itself run an async test, once for
 each seed, in a simulation; the fixture ``simulation`` is its `Simulation`. Async fixtures, and
@@ -41,6 +41,8 @@ __all__: list[str] = []
 SEEDS: Final = 100
 # A test that this plugin runs has this, the fixtures that it puts off.
 DEFERRED: Final = pytest.StashKey[list[Deferred]]()
+# A test with the fixture `no_leaks` has this, the block around it.
+BLOCK: Final = pytest.StashKey[_leaks.no_leaks]()
 
 _OPTIONS: Final = frozenset({"seeds", "loop", "strategy", *RunOptions.__annotations__})
 
@@ -365,7 +367,43 @@ async def probe(runtime: Any) -> Probe:
 
 
 @pytest.fixture
-def no_leaks() -> Generator[None, None, None]:
-    """Fail if the test, or a fixture that was set up after this one, leaves something behind."""
-    with _leaks.no_leaks():
-        yield
+def no_leaks(request: pytest.FixtureRequest) -> Generator[None, None, None]:
+    """Fail if the test, or a fixture that was set up after this one, leaves something behind.
+
+    Tasks are looked for when an async test has returned, before its async fixtures end: those that
+    no nursery, no task group and no other task waits for.
+    """
+    block = _leaks.no_leaks()
+    with block:
+        request.node.stash[BLOCK] = block
+        try:
+            yield
+        finally:
+            del request.node.stash[BLOCK]
+
+
+# Outside of the hooks of those who run async tests: they take the function that is there, and where
+# hypothesis fills a test, the one inside. So the look is in their event loop, whoever they are.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    block = item.stash.get(BLOCK, None)
+    if block is None or not isinstance(item, pytest.Function):
+        return (yield)
+    holder: Any = item
+    attribute = "obj"
+    if hasattr(item.obj, "hypothesis"):
+        holder, attribute = item.obj.hypothesis, "inner_test"
+    test = getattr(holder, attribute)
+    if not is_async(test):
+        return (yield)
+
+    @functools.wraps(test)
+    async def watched(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        await block._watch(test(*args, **kwargs))
+
+    setattr(holder, attribute, watched)
+    try:
+        return (yield)
+    finally:
+        setattr(holder, attribute, test)  # it may be run once more, in another block
