@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
+import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
@@ -44,15 +46,13 @@ def test_a_runtime_behind_a_portal_keeps(check: Check) -> None:
 
 # --- runtimes that break one promise each
 
-BREAKERS: dict[str, Callable[[Any], None]] = {}
 Breaker = Callable[[Any], None]
+BREAKERS: list[tuple[str, Breaker]] = []
 
 
 def breaks(*names: str) -> Callable[[Breaker], Breaker]:
     def note(breaker: Breaker) -> Breaker:
-        for name in names:
-            assert name not in BREAKERS
-            BREAKERS[name] = breaker
+        BREAKERS.extend((name, breaker) for name in names)
         return breaker
 
     return note
@@ -261,6 +261,144 @@ def removes_anything(runtime: Any) -> None:
     runtime.remove_subscription = remove_subscription
 
 
+# --- runtimes that do well as long as there is little to do
+
+
+@breaks(
+    "each_of_many_requests_gets_its_own_answer",
+    "requests_at_the_same_time_get_their_own_answers",
+    "messages_begin_in_the_order_of_submission",
+    "keys_are_told_apart_by_each_character",
+)
+def loses_some_requests(runtime: Any) -> None:
+    send = runtime.send_message
+    turns = itertools.count(1)
+
+    async def send_message(*args: Any, **options: Any) -> Any:
+        if next(turns) % 7 == 0:
+            return None
+        return await send(*args, **options)
+
+    runtime.send_message = send_message
+
+
+@breaks(
+    "each_of_many_requests_gets_its_own_answer",
+    "requests_at_the_same_time_get_their_own_answers",
+    "messages_begin_in_the_order_of_submission",
+    "keys_are_told_apart_by_each_character",
+)
+def repeats_some_requests(runtime: Any) -> None:
+    send = runtime.send_message
+    turns = itertools.count(1)
+
+    async def send_message(*args: Any, **options: Any) -> Any:
+        if next(turns) % 7 == 0:
+            with suppress(KeyError):
+                await send(*args, **options)
+        return await send(*args, **options)
+
+    runtime.send_message = send_message
+
+
+@breaks(
+    "each_of_many_requests_gets_its_own_answer",
+    "requests_at_the_same_time_get_their_own_answers",
+    "messages_begin_in_the_order_of_submission",
+    "keys_are_told_apart_by_each_character",
+)
+def answers_all_but_one(runtime: Any) -> None:
+    send = runtime.send_message
+    turns = itertools.count(1)
+
+    async def send_message(*args: Any, **options: Any) -> Any:
+        if next(turns) == 9:
+            await trio.sleep_forever()
+        return await send(*args, **options)
+
+    runtime.send_message = send_message
+
+
+@breaks("requests_at_the_same_time_get_their_own_answers")
+def swaps_replies(runtime: Any) -> None:
+    send = runtime.send_message
+    waiting: list[list[Any]] = []
+
+    async def send_message(*args: Any, **options: Any) -> Any:
+        reply = await send(*args, **options)
+        if waiting:
+            box = waiting.pop()
+            box[0], reply = reply, box[0]
+            return reply
+        box = [reply]
+        waiting.append(box)
+        for _ in range(3):
+            await trio.lowlevel.checkpoint()
+        if box in waiting:
+            waiting.remove(box)
+        return box[0]
+
+    runtime.send_message = send_message
+
+
+@breaks("messages_begin_in_the_order_of_submission")
+def dawdles(runtime: Any) -> None:
+    send = runtime.send_message
+    turns = itertools.count(1)
+
+    async def send_message(*args: Any, **options: Any) -> Any:
+        for _ in range(5 - next(turns) % 5):
+            await trio.lowlevel.checkpoint()
+        return await send(*args, **options)
+
+    runtime.send_message = send_message
+
+
+@breaks("messages_begin_in_the_order_of_submission", "each_of_many_publications_is_heard_once")
+def loses_some_publications(runtime: Any) -> None:
+    publish = runtime.publish_message
+    turns = itertools.count(1)
+
+    async def publish_message(*args: Any, **options: Any) -> None:
+        if next(turns) % 50:
+            await publish(*args, **options)
+
+    runtime.publish_message = publish_message
+
+
+@breaks("messages_begin_in_the_order_of_submission", "each_of_many_publications_is_heard_once")
+def repeats_some_publications(runtime: Any) -> None:
+    publish = runtime.publish_message
+    turns = itertools.count(1)
+
+    async def publish_message(*args: Any, **options: Any) -> None:
+        await publish(*args, **options)
+        if next(turns) % 50 == 0:
+            await publish(*args, **options)
+
+    runtime.publish_message = publish_message
+
+
+@breaks("keys_are_told_apart_by_each_character")
+def folds_keys(runtime: Any) -> None:
+    send = runtime.send_message
+
+    async def send_message(message: Any, recipient: AgentId, **options: Any) -> Any:
+        return await send(message, AgentId(recipient.type, recipient.key.lower()), **options)
+
+    runtime.send_message = send_message
+
+
+@breaks("keys_are_told_apart_by_each_character")
+def strips_sources(runtime: Any) -> None:
+    publish = runtime.publish_message
+
+    async def publish_message(message: Any, topic_id: TopicId, **options: Any) -> None:
+        await publish(message, TopicId(topic_id.type, topic_id.source.strip()), **options)
+
+    runtime.publish_message = publish_message
+
+
 @breaks("it_is_an_agent_runtime")
 def has_no_metadata(runtime: Any) -> None:
     runtime.agent_metadata = None
@@ -442,6 +580,11 @@ def stops_at_once(runtime: Any) -> None:
     runtime.finish = stop_when_idle
 
 
+@breaks("stop_when_idle_waits_for_what_work_brings")
+def takes_nothing_more_when_it_is_to_be_idle(runtime: Any) -> None:
+    runtime.stop_when_idle = runtime.stop
+
+
 @breaks("a_runtime_that_was_stopped_can_be_started")
 def never_starts_again(runtime: Any) -> None:
     runtime.start = lambda: None
@@ -476,17 +619,22 @@ async def open_with_interventions_reversed(
         yield runtime
 
 
-BROKEN: dict[str, Any] = {
-    **{name: open_broken(breaker) for name, breaker in BREAKERS.items()},
-    "interventions_change_messages_and_replies": open_without_interventions,
-    "interventions_work_in_order": open_with_interventions_reversed,
-    "interventions_drop_messages": open_without_interventions,
-    "the_error_of_an_intervention_reaches_the_sender": open_without_interventions,
-}
+BROKEN: list[tuple[str, str, Any]] = [
+    *((name, breaker.__name__, open_broken(breaker)) for name, breaker in BREAKERS),
+    *(
+        (name, opener.__name__, opener)
+        for name, opener in (
+            ("interventions_change_messages_and_replies", open_without_interventions),
+            ("interventions_work_in_order", open_with_interventions_reversed),
+            ("interventions_drop_messages", open_without_interventions),
+            ("the_error_of_an_intervention_reaches_the_sender", open_without_interventions),
+        )
+    ),
+]
 
 
 def test_every_check_has_a_broken_runtime() -> None:
-    assert sorted(BROKEN) == sorted(BY_NAME)
+    assert {name for name, _, _ in BROKEN} == set(BY_NAME)
 
 
 def is_failed(error: BaseException) -> bool:
@@ -495,11 +643,42 @@ def is_failed(error: BaseException) -> bool:
     return isinstance(error, Exception)
 
 
-@pytest.mark.parametrize("name", sorted(BROKEN))
-def test_a_broken_runtime_is_found_out_by(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "open_runtime"),
+    [pytest.param(name, opener, id=f"{name}-{breaker}") for name, breaker, opener in BROKEN],
+)
+def test_a_broken_runtime_is_found_out_by(name: str, open_runtime: Any) -> None:
     with pytest.raises(BaseException) as info:  # noqa: PT011  # looked at below
-        trio.run(BY_NAME[name], BROKEN[name], clock=MockClock(autojump_threshold=0))
+        trio.run(BY_NAME[name], open_runtime, clock=MockClock(autojump_threshold=0))
     assert is_failed(info.value)
+
+
+def why_it_failed(name: str, breaker: Breaker) -> str:
+    report = check_runtime(open_broken(breaker), checks=[BY_NAME[name]])
+    (result,) = report.failed
+    return result.reason
+
+
+def test_a_request_without_its_answer_is_named() -> None:
+    assert why_it_failed("each_of_many_requests_gets_its_own_answer", loses_some_requests) == (
+        "request 6 of 200, to scribe/a, got the reply None, which is not its own"
+    )
+
+
+def test_requests_that_were_handled_twice_are_named() -> None:
+    assert why_it_failed("each_of_many_requests_gets_its_own_answer", repeats_some_requests) == (
+        "of 200 requests 28 came again: 6 at scribe/a, 13 at clerk/b, 20 at clerk/a, ..."
+    )
+
+
+def test_publications_that_got_lost_are_named() -> None:
+    reason = why_it_failed("each_of_many_publications_is_heard_once", loses_some_publications)
+    assert reason.startswith("of 201 publications to one 4 got lost: publisher ")
+
+
+def test_messages_that_began_in_another_order_are_named() -> None:
+    reason = why_it_failed("messages_begin_in_the_order_of_submission", dawdles)
+    assert re.fullmatch(r"after .+ was submitted .+ \d+, and .+ \d+ began", reason)
 
 
 # --- the report

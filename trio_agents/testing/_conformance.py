@@ -16,13 +16,19 @@ import attrs
 from .._sansio._notes import add_note
 from ._conformance_agents import AGENT_CHECKS
 from ._conformance_check import Capability, Check, OpenRuntime
+from ._conformance_many import MANY_CHECKS
 from ._conformance_messages import MESSAGE_CHECKS
 from ._conformance_offers import OFFER_CHECKS
 from ._schedule import LoopName, check_loop
 
 __all__ = ["RUNTIME_CHECKS", "CheckResult", "ConformanceReport", "check_runtime"]
 
-RUNTIME_CHECKS: Final[tuple[Check, ...]] = (*MESSAGE_CHECKS, *AGENT_CHECKS, *OFFER_CHECKS)
+RUNTIME_CHECKS: Final[tuple[Check, ...]] = (
+    *MESSAGE_CHECKS,
+    *MANY_CHECKS,
+    *AGENT_CHECKS,
+    *OFFER_CHECKS,
+)
 """All checks of `check_runtime`, for `pytest.mark.parametrize`: each is awaited with what opens a
 runtime."""
 

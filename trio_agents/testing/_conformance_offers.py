@@ -14,7 +14,7 @@ from .._sansio._abc import AgentRuntime
 from .._sansio._cancellation import CancellationToken
 from .._sansio._contexts import MessageContext
 from .._sansio._errors import MessageDroppedException
-from .._sansio._identifiers import TopicId
+from .._sansio._identifiers import AgentId, TopicId
 from .._sansio._intervention import DropMessage
 from .._sansio._subscriptions import TypeSubscription
 from ._conformance_check import (
@@ -36,7 +36,17 @@ from ._conformance_check import (
     settle_in,
 )
 from ._probes import Probe
-from ._scripted import Act, ScriptedInterventionHandler, by_type, calls, echoes, returns, waits_for
+from ._scripted import (
+    Act,
+    ScriptedInterventionHandler,
+    by_type,
+    calls,
+    echoes,
+    publishes,
+    returns,
+    sends,
+    waits_for,
+)
 from ._waiting import Gate
 
 __all__ = ["OFFER_CHECKS"]
@@ -275,6 +285,36 @@ def _append(word: str) -> Act:
 async def stop_when_idle_waits_for_all_work(open_runtime: OpenRuntime) -> None:
     """All that was accepted has been finished when stop_when_idle returns."""
     await _check_stop(open_runtime, "stop_when_idle")
+
+
+@check(Capability.STOP)
+async def stop_when_idle_waits_for_what_work_brings(open_runtime: OpenRuntime) -> None:
+    """What is queued has been finished when stop_when_idle returns, and what handlers submit."""
+    queued = [str(number) for number in range(20)]
+    async with open_runtime() as runtime, anyio.create_task_group() as tasks:
+        gate, log = Gate(), list[str]()
+        other = AgentId("other", "a")
+        await settle_in(runtime, note_texts(log), type=other.type)
+        await runtime.add_subscription(TypeSubscription("sport", other.type))
+        sport = TopicId("sport", other.key)
+        probe = await _subscriber(runtime)
+        submits = sends(Note("sent"), other).then(publishes(Note("published"), sport))
+        probe.answer_with(waits_for(gate).then(submits))
+        await runtime.publish_message(Note("x"), NEWS)
+        await probe.expect(Note)
+        for text in queued:
+            await runtime.publish_message(Note(text), sport)
+
+        async def stop() -> None:
+            await _method(runtime, "stop_when_idle")()
+            log.append("stopped")
+
+        stopping = Calling(tasks, stop)
+        await let_others_go_on(runtime)  # a stop that does not wait shows it
+        gate.open()
+        await stopping.result()
+        expected = [*queued, "sent", "published", "stopped"]
+        require(log == expected, f"this was the order: {log}")
 
 
 @check(Capability.STOP)
