@@ -40,6 +40,7 @@ ROWS: Final = (
         unit="programs",
         promise="equal outcomes but for the differences that are listed",
         work=compare_programs,
+        minutes_of_seed=0.1,
         quick_goal=100,
         expects=(*DIFFERENCES, "whole programs"),
         missing=_missing,

@@ -50,6 +50,7 @@ ROWS: Final = (
         unit="checks",
         promise="it is kept, whatever the schedule",
         work=try_checks,
+        minutes_of_seed=0.1,
         quick_goal=4 * len(RUNTIME_CHECKS),
         expects=tuple(check.name for check in RUNTIME_CHECKS),
     ),

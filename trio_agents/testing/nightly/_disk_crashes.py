@@ -112,6 +112,7 @@ ROW: Final = Row(
     unit="crash states",
     promise="the old state or the new one, whole; what was acknowledged is not lost",
     work=crash_states,
+    minutes_of_seed=0.1,
     weight=1.5,
     quick_goal=6_000,
     expects=(

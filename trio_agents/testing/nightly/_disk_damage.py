@@ -175,6 +175,7 @@ ROW: Final = Row(
     unit="damaged files",
     promise="it is seen, said, and the generation before is used",
     work=damage,
+    minutes_of_seed=0.1,
     quick_goal=10_000,
     expects=(
         *(kind.__name__.removeprefix("_").replace("_", " ") for kind in MUTATIONS),

@@ -134,6 +134,7 @@ ROW: Final = Row(
     unit="failing calls",
     promise="an error, the old state intact, nothing left behind, and the next save works",
     work=failing_calls,
+    minutes_of_seed=0.1,
     quick_goal=1_500,
     expects=(
         *(f"{name} fails" for name in ("open", "write", "fsync", "close", "replace", "link")),

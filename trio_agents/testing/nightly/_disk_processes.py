@@ -464,6 +464,7 @@ PROCESS_ROWS: Final[tuple[Row, ...]] = (
         unit="full disks",
         promise="an error, the old state intact, and smaller states can be saved again",
         work=full_disk,
+        minutes_of_seed=0.1,
         missing=_need_fork,
     ),
     Row(

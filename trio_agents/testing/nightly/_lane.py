@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final, TextIO
 
 import attrs
@@ -18,6 +21,14 @@ from ._row import Report, Row, Watch
 __all__ = ["Told", "decode", "run_lane"]
 
 PERIOD: Final = 1.0  # seconds between two lines about the same row
+# Characters of a violation that are kept. The steps and decisions of a program that could not be
+# made smaller are a megabyte or two, which nobody reads, and a lane would tell them each second.
+HEAD: Final = 6_000
+TAIL: Final = 2_000
+# What programs under test are to be told of that are ended wherever they are, as most of the row
+# `model` are. No row looks for it with the filters of the process: those that look for warnings
+# record them all, whatever the filters are.
+EXPECTED_WARNING: Final = r"<\w+ .* was started and never stopped, and its event loop has ended"
 
 # A row's name, what has been done for it in this process, and whether that is all.
 Told = tuple[str, Report, bool]
@@ -48,6 +59,7 @@ def run_lane(
             first_seed=seed + index,
             stride=lanes,
             on_progress=teller.progress,
+            wording=partial(_worded, row),
         )
         teller.tell(watch.report, is_over=False)
         try:
@@ -58,19 +70,30 @@ def run_lane(
         teller.tell(watch.report, is_over=True)
 
 
+def _worded(row: Row, text: str, seed: int | None) -> str:
+    """Cut what is said of a violation to what can be read, and add how it is tried again."""
+    if len(text) > HEAD + TAIL:
+        left_out = len(text) - HEAD - TAIL
+        text = f"{text[:HEAD]}\n[... {left_out:,} characters left out ...]\n{text[-TAIL:]}"
+    command = None if seed is None else row.command(seed)
+    return text if command is None else f"{text.rstrip()}\nTo try seed {seed} again: {command}"
+
+
 class _Teller:
     def __init__(self, name: str, out: TextIO) -> None:
         self._name = name
         self._out = out
         self._next = 0.0
+        self._violations = 0  # that have been told
 
     def progress(self, report: Report) -> None:
         now = time.monotonic()
-        if now >= self._next:
+        if now >= self._next or len(report.violations) > self._violations:
             self._next = now + PERIOD
             self.tell(report, is_over=False)
 
     def tell(self, report: Report, *, is_over: bool) -> None:
+        self._violations = len(report.violations)
         line = {
             "row": self._name,
             "over": is_over,
@@ -81,7 +104,11 @@ class _Teller:
             "violated": report.violated,
             "violations": report.violations,
         }
-        print(json.dumps(line), file=self._out, flush=True)
+        try:
+            print(json.dumps(line), file=self._out, flush=True)
+        except BrokenPipeError:  # the runner was killed
+            # At once: an exception would be a finding of the row, and nobody is left to be told.
+            os._exit(1)
 
 
 def decode(line: str) -> Told:
@@ -110,7 +137,9 @@ def main(arguments: list[str]) -> None:
     goals = {name: int(goal) for name, _, goal in (word.partition("=") for word in wanted)}
     out = sys.stdout
     sys.stdout = sys.stderr  # what rows print is not for the runner
-    logging.lastResort = None  # nor are the failures that they mean to have, for anybody
+    # Nor are the failures that they mean to have, for anybody, nor that nobody logs them.
+    logging.lastResort = logging.NullHandler()
+    warnings.filterwarnings("ignore", EXPECTED_WARNING, RuntimeWarning)
     chosen = [attrs.evolve(row, goal=goals[row.name]) for row in ROWS if row.name in goals]
     run_lane(
         chosen, index=int(index), lanes=int(lanes), seconds=float(seconds), seed=int(seed), out=out

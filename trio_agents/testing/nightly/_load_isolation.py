@@ -181,5 +181,6 @@ def try_isolation(watch: Watch) -> None:
         watch.figure(f"{what}, its failures formatted", statistics.median(formatted))
         if len(ratios) >= ENOUGH and ratio > SLOWER:
             watch.violation(
-                f"p99 is {ratio:.1f} times as long beside an agent that fails on every message"
+                f"p99 is {ratio:.1f} times as long beside an agent that fails on every message",
+                seed=None,
             )

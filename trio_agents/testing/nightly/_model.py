@@ -126,6 +126,7 @@ ROWS: Final = (
         unit="rules",
         promise="the same observable history, and equal books",
         work=compare_with_model,
+        minutes_of_seed=0.1,
         weight=6,
         quick_goal=100_000,
         expects=(*LOOPS, *SIGHTS),

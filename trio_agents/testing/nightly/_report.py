@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from datetime import date
 from importlib.metadata import version
 from itertools import groupby
@@ -13,12 +14,20 @@ from ..._version import __version__
 from ._row import Report, Row
 from ._runner import Night
 
-__all__ = ["render"]
+__all__ = ["commit_of", "render"]
 
 TOOLS = ("trio", "anyio", "hypothesis")
 
 
-def render(night: Night, *, hours: float, seed: int, at_least: int, day: date | None = None) -> str:
+def render(
+    night: Night,
+    *,
+    hours: float,
+    seed: int,
+    at_least: int,
+    commit: str = "",
+    day: date | None = None,
+) -> str:
     """Give the figures of a night as Markdown, for a reader who has not seen the tests.
 
     Args:
@@ -26,9 +35,10 @@ def render(night: Night, *, hours: float, seed: int, at_least: int, day: date | 
         hours: How long it took.
         seed: Where the seeds began.
         at_least: How often everything is met in a night that must be.
+        commit: What was checked out, if that is known.
         day: When it was; today.
     """
-    parts = [_head(night, hours=hours, seed=seed, day=day or date.today())]
+    parts = [_head(night, hours=hours, seed=seed, commit=commit, day=day or date.today())]
     for family, rows in groupby(night.rows, key=lambda row: row.family):
         parts.append(_table(family, list(rows), night))
     parts.append(_figures(night))
@@ -37,16 +47,48 @@ def render(night: Night, *, hours: float, seed: int, at_least: int, day: date | 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(night: Night, *, hours: float, seed: int, day: date) -> str:
+def commit_of(file: Path = Path(__file__)) -> str:
+    """Name the commit that a file of ours was checked out with, or give "".
+
+    ``-dirty`` behind it says that something was changed since then.
+    """
+    describe = ["describe", "--always", "--dirty", "--exclude=*"]
+    # An environment with an installed copy may lie in a checkout of something else.
+    try:
+        _git(file, "ls-files", "--error-unmatch", file.name)
+        return _git(file, *describe)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(file: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=file.parent, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _head(night: Night, *, hours: float, seed: int, commit: str, day: date) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in TOOLS)
+    of_commit = f" at commit {commit}" if commit else ""
+    interrupted = "" if night.ended_by is None else f", ended early by {night.ended_by.name}"
     return f"""\
 | | |
 |---|---|
-| when | {day.isoformat()}, for {hours:.1f} hours in {night.lanes} processes, seeds from {seed} |
-| what | trio_agents {__version__}, {versions} |
+| when | {day.isoformat()}, for {_time(hours)} in {night.lanes} processes, \
+seeds from {seed}{interrupted} |
+| what | trio_agents {__version__}{of_commit}, {versions} |
 | where | CPython {platform.python_version()}, {platform.system()} {platform.release()}, \
 {platform.machine()}, {_cpu()} |
 | violations | {night.violated} |"""
+
+
+def _time(hours: float) -> str:
+    if hours >= 1:
+        return f"{hours:.1f} hours"
+    if hours >= 1 / 60:
+        return f"{60 * hours:.1f} minutes"
+    return f"{3600 * hours:.0f} seconds"
 
 
 def _cpu() -> str:
@@ -74,7 +116,8 @@ def _table(family: str, rows: list[Row], night: Night) -> str:
             continue
         report = night.reports.get(row.name, Report())
         share = min(1.0, report.units / row.goal)
-        bound = "" if report.violated or not report.units else f"< {3 / report.units:.1g}"
+        # Up to three tries bound a chance by 1, which every chance is bounded by.
+        bound = "-" if report.violated or report.units <= 3 else f"< {3 / report.units:.1g}"
         lines.append(
             f"| {row.title} | {row.promise} | {report.units:,} {row.unit} | {share:.0%} "
             f"| {report.violated} | {bound} |"

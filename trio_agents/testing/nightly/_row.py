@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -50,6 +50,7 @@ class Watch:
         first_seed: Seeds of this process begin here,
         stride: and go on in steps of this, so that several processes never try the same one.
         on_progress: Called with the report after each unit; what it raises ends the work.
+        wording: Gives a violation its last form, from its text and the seed that it came of.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Watch:
         first_seed: int = 0,
         stride: int = 1,
         on_progress: Callable[[Report], None] | None = None,
+        wording: Callable[[str, int | None], str] = lambda text, seed: text,
     ) -> None:
         self.goal = goal
         self.report = Report()
@@ -67,7 +69,9 @@ class Watch:
         self._seconds = seconds
         self._seed = first_seed - stride
         self._stride = stride
+        self._last_seed: int | None = None
         self._on_progress = on_progress
+        self._wording = wording
 
     def goes_on(self) -> bool:
         """Whether there is time for another unit, and need of one."""
@@ -77,6 +81,7 @@ class Watch:
     def next_seed(self) -> int:
         """Give a seed that was not used before."""
         self._seed += self._stride
+        self._last_seed = self._seed
         return self._seed
 
     def done(self, units: int = 1) -> None:
@@ -93,11 +98,18 @@ class Watch:
         """Note a measurement; of several the largest is kept. The unit belongs in the name."""
         self.report.figures[name] = max(value, self.report.figures.get(name, value))
 
-    def violation(self, text: str) -> None:
-        """Note that a promise did not hold: what was promised, what came, and how to repeat it."""
+    def violation(self, text: str, *, seed: int | Literal["last"] | None = "last") -> None:
+        """Note that a promise did not hold: what was promised, what came, and how to repeat it.
+
+        Args:
+            text: What is said of it.
+            seed: What it came of: the seed that was given last, another one, or None if many tries
+                together have shown it.
+        """
         self.report.violated += 1
         if len(self.report.violations) < MAX_VIOLATIONS:
-            self.report.violations.append(text)
+            of = self._last_seed if seed == "last" else seed
+            self.report.violations.append(self._wording(text, of))
 
 
 @attrs.frozen
@@ -117,6 +129,8 @@ class Row:
         expects: Names that `Watch.met` must have counted 100 times in a full night.
         missing: Says why it cannot run here, or gives None.
         alone: Whether it measures, and nothing else may run beside it.
+        minutes_of_seed: In how many minutes all is tried that a seed stands for; 0 where it depends
+            on more than a seed what is tried.
     """
 
     name: str
@@ -131,6 +145,16 @@ class Row:
     expects: tuple[str, ...] = ()
     missing: Callable[[], str | None] = lambda: None
     alone: bool = False
+    minutes_of_seed: float = 0.0
+
+    def command(self, seed: int) -> str | None:
+        """Give the command that tries a seed again, and others after it if there is time left."""
+        if not self.minutes_of_seed:
+            return None
+        return (
+            f"python -m trio_agents.testing.nightly --only {self.name} --seed {seed} "
+            f"--minutes {self.minutes_of_seed:g} --processes 1"
+        )
 
     def quick(self) -> Row:
         """Give the same row with its quick goal; it need not meet everything if that is small."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -30,6 +34,7 @@ class Night:
     by_lane: dict[tuple[str, int, bool], Report] = attrs.Factory(
         dict[tuple[str, int, bool], Report]
     )
+    ended_by: signal.Signals | None = None  # before its time
 
     def take(self, name: str, lane: int, report: Report, *, alone: bool) -> None:
         """Note what a lane has told of a row."""
@@ -75,6 +80,8 @@ def run_rows(
     lanes: int,
     seed: int,
     on_change: Callable[[Night, str], None] = lambda night, name: None,
+    on_violation: Callable[[str, str], None] = lambda name, text: None,
+    end_at: Sequence[signal.Signals] = (),
 ) -> Night:
     """Run rows in several processes.
 
@@ -86,6 +93,8 @@ def run_rows(
         lanes: How many processes.
         seed: Where the seeds begin.
         on_change: Called with the night so far, and the name of the row that has got on.
+        on_violation: Called with the name of a row and the text of a violation, when it was told.
+        end_at: Signals that end the night early. It notes which one did.
 
     Returns:
         What was reached.
@@ -94,77 +103,119 @@ def run_rows(
     for row in rows:
         if reason := row.missing():
             night.missing[row.name] = reason
-    able = [row for row in rows if row.name not in night.missing]
-    weight = sum(row.weight for row in able) or 1.0
-    for alone in (False, True):
-        batch = [row for row in able if row.alone is alone]
-        share = sum(row.weight for row in batch) / weight
-        if batch:
-            trio.run(
-                _run_batch, night, batch, seconds * share, 1 if alone else lanes, seed, on_change
-            )
+    # What a killed process had no time to remove is in here.
+    with tempfile.TemporaryDirectory(prefix="nightly-", ignore_cleanup_errors=True) as directory:
+        environment = {**os.environ, "TMPDIR": directory}
+        runner = _Runner(night, seed, environment, on_change, on_violation)
+        trio.run(runner.run_until, end_at, seconds)
     return night
 
 
-async def _run_batch(
-    night: Night,
-    rows: Sequence[Row],
-    seconds: float,
-    lanes: int,
-    seed: int,
-    on_change: Callable[[Night, str], None],
-) -> None:
-    async with trio.open_nursery() as nursery:
-        for index in range(lanes):
-            nursery.start_soon(_run_lane, night, rows, seconds, index, lanes, seed, on_change)
+@attrs.frozen
+class _Runner:
+    """What all lanes of a night have in common."""
 
+    night: Night
+    seed: int
+    environment: Mapping[str, str]
+    on_change: Callable[[Night, str], None]
+    on_violation: Callable[[str, str], None]
 
-async def _run_lane(
-    night: Night,
-    rows: Sequence[Row],
-    seconds: float,
-    index: int,
-    lanes: int,
-    seed: int,
-    on_change: Callable[[Night, str], None],
-) -> None:
-    """Start the process of a lane, and another one for the rest if a row has killed it."""
-    left = list(rows)
-    end = trio.current_time() + seconds
-    while left:
-        arguments = [index, lanes, max(1.0, end - trio.current_time()), seed]
-        names = [f"{row.name}={row.goal}" for row in left]
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", f"{__package__}._lane", *map(str, arguments), *names],
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        current = left[0].name
-        end_of_row = "its process ended with"
-        try:
-            lines = _Lines(process.stdout)
-            while (line := await lines.next()) is not None:
-                name, report, is_over = decode(line)
-                current = name
-                night.take(name, index, report, alone=rows[0].alone)
-                on_change(night, name)
-                if is_over:
-                    left = [row for row in left if row.name != name]
-        except trio.TooSlowError:
-            end_of_row = f"it told nothing for {PATIENCE:g} seconds and was killed:"
-        finally:
-            if process.returncode is None:
+    async def run_until(self, end_at: Sequence[signal.Signals], seconds: float) -> None:
+        """Run both batches, unless one of the signals comes before they are through."""
+        async with trio.open_nursery() as nursery:
+            batches = trio.CancelScope()
+            if end_at:
+                await nursery.start(self._listen, end_at, batches)
+            with batches:
+                await self._run_batches(seconds)
+            nursery.cancel_scope.cancel()
+
+    async def _listen(
+        self,
+        end_at: Sequence[signal.Signals],
+        batches: trio.CancelScope,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        # Goes on when one has come: a second Ctrl-C must not hinder what the first one has begun.
+        with trio.open_signal_receiver(*end_at) as signals:
+            task_status.started()
+            async for number in signals:
+                self.night.ended_by = self.night.ended_by or signal.Signals(number)
+                batches.cancel()
+
+    async def _run_batches(self, seconds: float) -> None:
+        able = [row for row in self.night.rows if row.name not in self.night.missing]
+        weight = sum(row.weight for row in able) or 1.0
+        for alone in (False, True):
+            batch = [row for row in able if row.alone is alone]
+            share = sum(row.weight for row in batch) / weight
+            lanes = 1 if alone else self.night.lanes
+            if batch:
+                async with trio.open_nursery() as nursery:
+                    for index in range(lanes):
+                        nursery.start_soon(self._run_lane, batch, seconds * share, index, lanes)
+
+    async def _run_lane(self, rows: Sequence[Row], seconds: float, index: int, lanes: int) -> None:
+        """Start the process of a lane, and another one for the rest if a row has killed it."""
+        left = list(rows)
+        alone = rows[0].alone
+        end = trio.current_time() + seconds
+        while left:
+            arguments = [index, lanes, max(1.0, end - trio.current_time()), self.seed]
+            names = [f"{row.name}={row.goal}" for row in left]
+            process = await trio.lowlevel.open_process(
+                [sys.executable, "-m", f"{__package__}._lane", *map(str, arguments), *names],
+                stdout=subprocess.PIPE,
+                env=self.environment,
+                # A Ctrl-C at the terminal is for the runner: it ends all that a lane has started.
+                process_group=0,
+            )
+            assert process.stdout is not None
+            current = left[0].name
+            end_of_row = "its process ended with"
+            is_through = False
+            try:
+                lines = _Lines(process.stdout)
+                while (line := await lines.next()) is not None:
+                    current, report, is_over = decode(line)
+                    self._take(current, index, report, alone=alone)
+                    if is_over:
+                        left = [row for row in left if row.name != current]
+                is_through = True
+            except trio.TooSlowError:
+                end_of_row = f"it told nothing for {PATIENCE:g} seconds and was killed:"
+            finally:
+                if left or not is_through:
+                    _kill_group(process)
                 with trio.CancelScope(shield=True):  # the process must not outlive us
-                    if left or end_of_row.startswith("it told"):
-                        process.kill()
                     await process.wait()
-        if left:
-            report = night.by_lane.get((current, index, rows[0].alone), Report())
-            report.violated += 1
-            report.violations.append(f"{end_of_row} {process.returncode}")
-            night.take(current, index, report, alone=rows[0].alone)
-            on_change(night, current)
-            left = [row for row in left if row.name != current]
+            if left:
+                before = self.night.by_lane.get((current, index, alone), Report())
+                report = attrs.evolve(
+                    before,
+                    violated=before.violated + 1,
+                    violations=[*before.violations, f"{end_of_row} {process.returncode}"],
+                )
+                self._take(current, index, report, alone=alone)
+                left = [row for row in left if row.name != current]
+
+    def _take(self, name: str, lane: int, report: Report, *, alone: bool) -> None:
+        before = self.night.by_lane.get((name, lane, alone), Report())
+        self.night.take(name, lane, report, alone=alone)
+        for text in report.violations[len(before.violations) :]:
+            self.on_violation(name, text)
+        self.on_change(self.night, name)
+
+
+def _kill_group(process: trio.Process) -> None:
+    """Kill a lane, and what it has started."""
+    # Nobody has waited for it yet, so nobody else can have its number.
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 class _Lines:

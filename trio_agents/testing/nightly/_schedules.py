@@ -198,7 +198,8 @@ def run_again(watch: Watch) -> None:
                 if mine != other:
                     watch.violation(
                         f"seed {seed} gave another run in another process, whose hash seed was "
-                        f"{hash_seed}"
+                        f"{hash_seed}",
+                        seed=seed,
                     )
         watch.done(len(seeds))
 
@@ -224,6 +225,7 @@ ROWS: Final = (
         unit="programs",
         promise="every invariant of the monitor, after each step",
         work=run_random_programs,
+        minutes_of_seed=0.1,
         weight=4,
         quick_goal=150,
         expects=OUTCOMES,
@@ -236,6 +238,7 @@ ROWS: Final = (
         unit="programs",
         promise="every invariant of the monitor, after each step",
         work=run_pairs,
+        minutes_of_seed=0.1,
         weight=1,
         quick_goal=276,
         expects=tuple(KINDS),
@@ -248,6 +251,7 @@ ROWS: Final = (
         unit="programs",
         promise="every invariant of the monitor, after each step",
         work=run_triples,
+        minutes_of_seed=0.1,
         weight=3,
         quick_goal=50,
         expects=tuple(KINDS),
@@ -260,6 +264,7 @@ ROWS: Final = (
         unit="runs",
         promise="every invariant of the monitor; one bare KeyboardInterrupt",
         work=run_faults_at_each_step,
+        minutes_of_seed=1,
         weight=5,
         quick_goal=2500,
         expects=FAULTS,
@@ -272,6 +277,7 @@ ROWS: Final = (
         unit="seeds",
         promise="the same schedule, the same steps, the same outcome",
         work=run_again,
+        minutes_of_seed=0.1,
         weight=1,
         quick_goal=50,
     ),

@@ -44,6 +44,7 @@ def _row(
         unit=unit,
         promise=promise,
         work=partial(try_cases, cases, name, monitored=monitored, units=units),
+        minutes_of_seed=0.1,
         weight=weight,
         quick_goal=units * rounds * len(LOOPS) * len(cases),
         expects=tuple(cases),
