@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 
 from trio_agents.testing import Simulation
 
@@ -38,3 +39,36 @@ async def lost_update(sim: Simulation) -> None:
 
 async def harmless(sim: Simulation) -> None:
     await anyio.sleep(1)
+
+
+async def forgotten(sim: Simulation) -> None:
+    """A value is forgotten between two steps of somebody who has just looked whether it is there.
+
+    The one who forgets comes late and the other one takes few steps: two things have to come first.
+    """
+    value: list[int] = []
+
+    async def look_up() -> None:
+        if not value:
+            await anyio.lowlevel.checkpoint()
+            value.append(1)
+        await anyio.lowlevel.checkpoint()
+        assert value, "it was there"
+
+    async def forget() -> None:
+        for _ in range(4):
+            await anyio.lowlevel.checkpoint()
+        value.clear()
+
+    async with anyio.create_task_group() as group:
+        for task in (look_up, forget):
+            group.start_soon(task)
+
+
+async def impatient(sim: Simulation) -> None:
+    """It waits for a thread, and then it fails."""
+    await anyio.to_thread.run_sync(int)
+    raise ZeroDivisionError
+
+
+BY_LAMBDA = lambda sim: impatient(sim)  # noqa: E731

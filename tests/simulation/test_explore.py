@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,43 @@ def test_the_message_has_one_command_that_repeats_it(on: Any) -> None:
     )
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
+
+
+def test_the_command_has_the_options_of_the_run(on: Any) -> None:
+    with pytest.raises(ScenarioFailed) as caught:
+        explore(scenarios.impatient, loop=on, patience=5, max_steps=1000, monitored=False)
+    command = str(caught.value).rpartition("To repeat it: ")[2].split()
+    assert command[-5:] == ["--max-steps", "1000", "--patience", "5", "--unmonitored"]
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_lambda_is_repeated_by_a_call(on: Any) -> None:
+    with pytest.raises(ScenarioFailed, match=r"replay\(scenario, "):
+        explore(scenarios.BY_LAMBDA, loop=on)
+
+
+def test_no_schedule_of_fewer_decisions_fails_than_the_one_that_is_shown(on: Any) -> None:
+    with pytest.raises(ScenarioFailed) as caught:
+        explore(scenarios.forgotten, loop=on, seeds=2000)
+    count = len(caught.value.run.trace.choices)
+    last = max(caught.value.run.trace.choices)
+    fewer = [
+        dict.fromkeys(decisions, 1)
+        for fewer in range(count)
+        for decisions in itertools.combinations(range(last + 1), fewer)
+    ]
+    assert len(fewer) > 1
+    for choices in fewer:
+        assert replay(scenarios.forgotten, Trace(on, 0, choices)).error is None
+
+
+def test_a_trace_may_have_a_negative_seed(on: Any) -> None:
+    run = simulate(scenarios.harmless, loop=on, seed=-3)
+    assert replay(scenarios.harmless, str(run.trace)).trace == run.trace
 
 
 def test_a_scenario_that_nobody_could_import_is_repeated_by_a_call(on: Any) -> None:

@@ -12,6 +12,7 @@ import click
 
 from ._explore import replay
 from ._schedule import Trace
+from ._simulation import RunOptions
 
 
 @click.group()
@@ -22,17 +23,30 @@ def main() -> None:
 @main.command(name="replay")
 @click.argument("scenario")
 @click.argument("trace")
-def replay_command(scenario: str, trace: str) -> None:
+@click.option("--max-steps", type=click.IntRange(1), help="How many steps it may take.")
+@click.option("--patience", type=click.FloatRange(0), help="Real seconds to wait for threads.")
+@click.option("--unmonitored", is_flag=True, help="Have no monitor look at its runtimes.")
+def replay_command(
+    scenario: str, trace: str, max_steps: int | None, patience: float | None, unmonitored: bool
+) -> None:
     """Run SCENARIO (package.module:function, or file.py:function) under the schedule TRACE.
 
-    Ends with a traceback and 1 if it fails, as it did, and with 0 if it does not.
+    Ends with a traceback and 1 if it fails, as it did, and with 0 if it does not. The options are
+    those of the run that failed.
     """
+    options: RunOptions = {}
+    if max_steps is not None:
+        options["max_steps"] = max_steps
+    if patience is not None:
+        options["patience"] = patience
+    if unmonitored:
+        options["monitored"] = False
     try:
         parsed = Trace.parse(trace)
         function = load(scenario)
     except (ValueError, ImportError, AttributeError, OSError) as exc:
         raise click.UsageError(str(exc)) from exc
-    run = replay(function, parsed)
+    run = replay(function, parsed, **options)
     click.echo(
         f"{scenario} passes under this schedule: {run.steps} steps, {run.seconds:g} s of its time"
     )

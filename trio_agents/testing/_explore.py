@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, Final, TypeVar, Unpack, cast
 
 import attrs
@@ -299,7 +300,7 @@ def failure(
         lines.append(f"With the fault {name} before step {injection.at}.")
     if run.history:
         lines.append("What it noted: " + ", ".join(map(str, run.history)))
-    if not faults and (line := (command or _command(scenario))(run.trace)):
+    if not faults and (line := (command or _command(scenario, options))(run.trace)):
         lines.append(f"To repeat it: {line}")
     else:
         lines.append(
@@ -317,17 +318,21 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _command(scenario: Scenario[Any]) -> Callable[[Trace], str]:
+def _command(scenario: Scenario[Any], options: Mapping[str, Any]) -> Callable[[Trace], str]:
     """Give the command line that replays a trace, or nothing where nobody could import it."""
     name = getattr(scenario, "__qualname__", "<locals>")
     module = str(getattr(scenario, "__module__", ""))
     if module == "__main__":
         file: str | None = getattr(sys.modules["__main__"], "__file__", None)
         module = "" if file is None else os.path.relpath(file)
-    if not module or "<locals>" in name:
+    if not module or "<" in name:  # a function inside of another, or a lambda
         return lambda trace: ""
     target = shlex.quote(f"{module}:{name}")
-    return lambda trace: f"python -m trio_agents.testing replay {target} {trace}"
+    said = {option: options[option] for option in ("max_steps", "patience") if option in options}
+    more = [f" --{option.replace('_', '-')} {value}" for option, value in said.items()]
+    if not options.get("monitored", True):
+        more.append(" --unmonitored")
+    return lambda trace: f"python -m trio_agents.testing replay {target} {trace}{''.join(more)}"
 
 
 class _Shrinker:
@@ -353,6 +358,7 @@ class _Shrinker:
             while before != self._best.trace.choices and self._may_go_on():
                 before = self._best.trace.choices
                 self._remove()
+                self._search()
                 self._lower()
         # Once more, with a word about each decision.
         told = _rerun(self._scenario, self._best.trace, telling=True, **self._options)
@@ -392,6 +398,18 @@ class _Shrinker:
             if size == 1:
                 return
             size //= 2
+
+    def _search(self) -> None:
+        """Look for fewer decisions that are others: one taken out changes what comes after it."""
+        last = max(self._best.trace.choices, default=-1)
+        places = range(1, max(self._best.trace.choices.values(), default=0) + 1)
+        for count in range(1, len(self._best.trace.choices)):
+            for decisions in itertools.combinations(range(last + 1), count):
+                for chosen in itertools.product(places, repeat=count):
+                    if not self._may_go_on():
+                        return
+                    if self._fails(dict(zip(decisions, chosen, strict=True))):
+                        return
 
     def _lower(self) -> None:
         """Take one that has waited longer, where that does as well."""

@@ -214,7 +214,7 @@ class Trace:
         Raises:
             ValueError: it is something else.
         """
-        match = re.fullmatch(r"(\w+):(\d+):((?:\d+=\d+(?:,(?=\d)|$))*)", text.strip())
+        match = re.fullmatch(r"(\w+):(-?\d+):((?:\d+=\d+(?:,(?=\d)|$))*)", text.strip())
         if match is None or match[1] not in get_args(LoopName):
             raise ValueError(
                 f"a trace looks like trio:42:3=1,7=2 (loop, seed, decisions), not {text!r}"

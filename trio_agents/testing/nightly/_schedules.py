@@ -30,8 +30,8 @@ PROGRAMS: Final[Mapping[str, Program]] = {
     **{kind: program_with([kind], seed=0) for kind in KINDS},
     **{f"large {seed}": dense_program(seed, steps=60) for seed in (3, 14, 15, 92, 65)},
 }
-# The largest programs take some ten thousand. One that hangs may go on for ever, where quiet agents are
-# looked for by the clock.
+# The largest programs take some ten thousand. One that hangs may go on for ever, where quiet agents
+# are looked for by the clock.
 MAX_STEPS: Final = 200_000
 SECONDS_TO_SHRINK: Final = 8.0
 OUTCOMES: Final = tuple(outcome.value for outcome in Outcome)
