@@ -102,6 +102,26 @@ def test_the_command_has_the_options_of_the_run(on: Any) -> None:
     assert "ZeroDivisionError" in done.stderr
 
 
+def test_a_process_ends_after_a_scenario_that_waited_for_a_thread_in_vain(on: Any) -> None:
+    code = f"""
+import scenarios
+from trio_agents.testing import Stuck, simulate
+try:
+    simulate(scenarios.impatient, loop={on!r})
+except Stuck:
+    print("stuck")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,  # it would hang for ever, in Python's wait for the thread
+    )
+    assert done.stdout == "stuck\n"
+
+
 def test_a_lambda_is_repeated_by_a_call(on: Any) -> None:
     with pytest.raises(ScenarioFailed, match=r"replay\(scenario, "):
         explore(scenarios.BY_LAMBDA, loop=on)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import threading
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -59,7 +60,10 @@ class AsyncioRun:
         except Unstoppable:  # it would not end for the runner either
             self._loop.set_exception_handler(_ignore)
             asyncio.set_event_loop(None)
-            given_up.append((self._loop, asyncio.all_tasks(self._loop)))
+            tasks = asyncio.all_tasks(self._loop)
+            given_up.append((self._loop, tasks))
+            for task in tasks:
+                _end_threads(task)
             self._loop.close()
             raise
         except BaseException:
@@ -214,6 +218,17 @@ def _is_task(owner: object) -> TypeGuard[asyncio.Task[Any]]:
 def _closes_generator(task: asyncio.Task[Any]) -> bool:
     # The loop's own way to close a generator that was garbage. The runner sees to it.
     return type(task.get_coro()).__name__ == "async_generator_athrow"
+
+
+def _end_threads(task: asyncio.Task[Any]) -> None:
+    """Have anyio's threads end, which wait for more work until this task, if it is the first, ends.
+
+    Python would wait for them at its exit.
+    """
+    for callback, _ in task._callbacks or ():
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, threading.Thread):
+            callback(task)
 
 
 def _ignore(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
