@@ -29,6 +29,7 @@ OWN_PROVIDERS: Final[frozenset[str]] = frozenset(
         "trio_agents.ext.models.replay.ReplayChatCompletionClient",
         "trio_agents.ext.tools.code_execution.PythonCodeExecutionTool",
         "trio_agents.ext.tools.http.HttpTool",
+        "trio_agents.ext.tools.langchain.LangChainToolAdapter",
         "trio_agents.ext.tools.mcp.McpWorkbench",
         "trio_agents.ext.tools.mcp.SseMcpToolAdapter",
         "trio_agents.ext.tools.mcp.StdioMcpToolAdapter",
@@ -94,9 +95,6 @@ NOT_HERE: Final[dict[str, str]] = {
     "autogen_ext.tools.graphrag.GlobalSearchTool": _GRAPHRAG,
     "autogen_ext.tools.azure.AzureAISearchTool": (
         "use a FunctionTool around a function that calls the search service's SDK"
-    ),
-    "autogen_ext.tools.langchain.LangChainToolAdapter": (
-        "make the LangChainToolAdapter in the program: LangChain's tools are code, not data"
     ),
     "autogen_ext.code_executors.docker_jupyter.DockerJupyterCodeExecutor": (
         "use JupyterCodeExecutor with a sandbox, or DockerCommandLineCodeExecutor"

@@ -104,6 +104,10 @@ def test_the_short_names_are_autogens() -> None:
     assert ours == {alias: ALIASES[provider] for alias, provider in theirs.items()}
 
 
+# AutoGen's adapter of LangChain's tools cannot be dumped.
+AUTOGENS = sorted(OWN_PROVIDERS - {"trio_agents.ext.tools.langchain.LangChainToolAdapter"})
+
+
 def autogens(provider: str) -> Any:
     (alias,) = (
         alias for alias, own in ALIASES.items() if own == provider and alias.startswith("autogen_")
@@ -116,7 +120,7 @@ def autogens(provider: str) -> Any:
 
 
 # CMP-06 CMP-08 CMP-26
-@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
+@pytest.mark.parametrize("provider", AUTOGENS)
 def test_autogen_has_it_under_the_alias_as_a_component_of_the_same_type(provider: str) -> None:
     pytest.importorskip("autogen_ext")
     theirs, ours = autogens(provider), class_of(provider)
@@ -126,7 +130,7 @@ def test_autogen_has_it_under_the_alias_as_a_component_of_the_same_type(provider
 
 
 # CMP-05
-@pytest.mark.parametrize("provider", sorted(OWN_PROVIDERS))
+@pytest.mark.parametrize("provider", AUTOGENS)
 def test_autogens_configurations_fit_our_schema(provider: str) -> None:
     pytest.importorskip("autogen_ext")
     theirs, ours = (

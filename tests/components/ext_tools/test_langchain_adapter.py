@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,7 +23,8 @@ from langchain_core.tools import (
     tool,
 )
 
-from trio_agents import CancellationToken
+from trio_agents import CancellationToken, ComponentLoader, ComponentPolicy
+from trio_agents.exceptions import ComponentError, ComponentNotAllowed
 from trio_agents.ext.tools.langchain import LangChainToolAdapter
 from trio_agents.tools import StaticWorkbench
 
@@ -261,6 +263,79 @@ def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         LangChainToolAdapter(add)
 
 
-def test_it_cannot_be_dumped() -> None:
-    with pytest.raises(NotImplementedError):
-        LangChainToolAdapter(add).dump_component()
+class Shout(BaseTool):
+    """A class of an application's."""
+
+    name: str = "shout"
+    description: str = "Say it aloud."
+    marks: int = 1
+
+    def _run(self, text: str) -> str:
+        return text.upper() + "!" * self.marks
+
+
+HERE = ComponentPolicy(namespaces=[__name__])
+
+
+def loaded(tool: BaseTool, policy: ComponentPolicy = HERE) -> LangChainToolAdapter:
+    text = LangChainToolAdapter(tool).dump_component().model_dump_json()
+    return LangChainToolAdapter.load_component(json.loads(text), policy=policy)
+
+
+async def test_a_tool_with_a_name_in_a_module_comes_back() -> None:
+    assert await loaded(add).run_json({"a": 1}, TOKEN) == 3
+    assert loaded(add)._tool is add
+
+
+@pytest.mark.parametrize("policy", [HERE, ComponentPolicy(classes=[Shout])])
+async def test_a_tool_of_a_class_comes_back_with_what_it_is_made_of(
+    policy: ComponentPolicy,
+) -> None:
+    again = loaded(Shout(marks=3), policy)
+    assert await again.run_json({"text": "hey"}, TOKEN) == "HEY!!!"
+
+
+def test_a_tool_of_a_module_that_is_not_allowed_is_not_imported() -> None:
+    model = {
+        "provider": "trio_agents.ext.tools.langchain.LangChainToolAdapter",
+        "config": {"tool": "this.that"},
+    }
+    sys.modules.pop("this", None)
+    for policy in (ComponentPolicy(), ComponentPolicy(namespaces=["that"])):
+        with pytest.raises(ComponentNotAllowed, match=r"'this\.that', .*namespaces=\['this'\]"):
+            ComponentLoader.load_component(model, policy=policy)
+    assert "this" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ({"tool": f"{__name__}.nothing"}, "there is no"),
+        ({"tool": f"{__name__}.TOKEN"}, "is none of LangChain's tools"),
+        ({"tool": f"{__name__}.add", "fields": {"a": 1}}, "is a tool and no class"),
+        ({"tool": f"{__name__}.Shout", "fields": {"marks": "many"}}, "marks: .*integer"),
+    ],
+)
+def test_what_names_no_tool_is_refused_and_says_why(config: dict[str, Any], reason: str) -> None:
+    model = {
+        "provider": "trio_agents.ext.tools.langchain.LangChainToolAdapter",
+        "config": config,
+    }
+    with pytest.raises(ComponentError, match=reason):
+        ComponentLoader.load_component(model, policy=HERE)
+
+
+def test_a_tool_that_stands_nowhere_cannot_be_dumped() -> None:
+    @tool
+    def here(a: int) -> int:
+        """Nobody else can get at this."""
+        return a
+
+    with pytest.raises(ComponentError, match="made of objects that no configuration can hold"):
+        LangChainToolAdapter(here).dump_component()
+
+    class Inner(Shout):
+        pass
+
+    with pytest.raises(ComponentError, match="stands in no module, and neither does its class"):
+        LangChainToolAdapter(Inner()).dump_component()

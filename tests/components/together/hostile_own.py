@@ -184,6 +184,10 @@ VALID: dict[str, dict[str, Any]] = {
         "description": "x",
     },
     "trio_agents.ext.tools.http.HttpTool": HTTP,
+    "trio_agents.ext.tools.langchain.LangChainToolAdapter": {
+        "tool": "this.that",
+        "fields": {"x": {"x": [1]}},
+    },
     f"{MCP}.McpWorkbench": {
         "server_params": HTTP_SERVER,
         "tool_overrides": {"f": {"name": "g", "description": "x"}},

@@ -13,7 +13,11 @@ import pytest
 from trio_agents._components._providers import OWN_PROVIDERS
 
 PROGRAM = Path(__file__).with_name("hostile_own.py")
-CODE = {"trio_agents.tools.FunctionTool", "trio_agents.ext.tools.mcp.StdioMcpToolAdapter"}
+CODE = {
+    "trio_agents.tools.FunctionTool",
+    "trio_agents.ext.tools.langchain.LangChainToolAdapter",
+    "trio_agents.ext.tools.mcp.StdioMcpToolAdapter",
+}
 
 
 @pytest.fixture(scope="module")

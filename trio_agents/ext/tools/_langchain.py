@@ -9,16 +9,18 @@ is at home.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import anyio.to_thread
 from pydantic import BaseModel, ValidationError
 
+from ..._components._component import Component
 from ..._components._extras import import_extra
 from ..._sansio._cancellation import CancellationToken
 from ...tools._base_tool import BaseTool
 from ...tools._parameters import is_object
 from ...tools._schema_model import model_of_schema
+from ._langchain_config import LangChainToolAdapterConfig, describe_tool, find_tool
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool as LangChainTool
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["LangChainToolAdapter"]
 
 
-class LangChainToolAdapter(BaseTool[BaseModel, object]):
+class LangChainToolAdapter(BaseTool[BaseModel, object], Component[LangChainToolAdapterConfig]):
     """A tool of LangChain's, by its own name, description and schema.
 
     ::
@@ -36,8 +38,16 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
     An async tool is awaited, and may only wait for what works on the event loop that runs. Any
     other is called in a worker thread; cancelled, it goes on alone and its result is thrown away.
 
-    Needs the extra ``langchain``. It cannot be dumped: LangChain's tools have no configuration.
+    A configuration has the name of the tool in the program, or of its class and what that is made
+    of. It is loaded if the `ComponentPolicy` has its module among the namespaces.
+
+    Needs the extra ``langchain``.
     """
+
+    component_config_schema = LangChainToolAdapterConfig
+    component_provider_override: ClassVar[str | None] = (
+        "trio_agents.ext.tools.langchain.LangChainToolAdapter"
+    )
 
     def __init__(self, langchain_tool: LangChainTool) -> None:
         """Adapt *langchain_tool*.
@@ -55,6 +65,13 @@ class LangChainToolAdapter(BaseTool[BaseModel, object]):
         name: str = self._tool.name
         super().__init__(_args_type(self._tool), object, name, self._tool.description)
         self._is_async = _is_async(self._tool)
+
+    def _to_config(self) -> LangChainToolAdapterConfig:
+        return describe_tool(self._tool)
+
+    @classmethod
+    def _from_config(cls, config: LangChainToolAdapterConfig) -> Self:
+        return cls(find_tool(config, _langchain_tools().BaseTool))
 
     async def run(self, args: BaseModel, cancellation_token: CancellationToken) -> object:
         """Run the tool.
