@@ -46,7 +46,7 @@ def describe_tool(tool: Any) -> LangChainToolAdapterConfig:
     path = _path_of_tool(tool)
     if path is not None:
         return LangChainToolAdapterConfig(tool=path)
-    cls: Any = type(tool)
+    cls: type[Any] = tool.__class__
     path = f"{cls.__module__}.{cls.__qualname__}"
     if getattr(sys.modules.get(cls.__module__), cls.__qualname__, None) is not cls:
         raise ComponentError(
