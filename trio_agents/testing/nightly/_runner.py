@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -123,26 +123,22 @@ class _Runner:
 
     async def run_until(self, end_at: Sequence[signal.Signals], seconds: float) -> None:
         """Run both batches, unless one of the signals comes before they are through."""
-        async with trio.open_nursery() as nursery:
-            batches = trio.CancelScope()
-            if end_at:
-                await nursery.start(self._listen, end_at, batches)
-            with batches:
-                await self._run_batches(seconds)
-            nursery.cancel_scope.cancel()
-
-    async def _listen(
-        self,
-        end_at: Sequence[signal.Signals],
-        batches: trio.CancelScope,
-        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        # Goes on when one has come: a second Ctrl-C must not hinder what the first one has begun.
+        if not end_at:
+            await self._run_batches(seconds)
+            return
         with trio.open_signal_receiver(*end_at) as signals:
-            task_status.started()
-            async for number in signals:
-                self.night.ended_by = self.night.ended_by or signal.Signals(number)
-                batches.cancel()
+            async with trio.open_nursery() as nursery:
+                batches = trio.CancelScope()
+                nursery.start_soon(self._listen, signals, batches)
+                with batches:
+                    await self._run_batches(seconds)
+                nursery.cancel_scope.cancel()
+
+    async def _listen(self, signals: AsyncIterator[int], batches: trio.CancelScope) -> None:
+        # Goes on when one has come: a second Ctrl-C must not hinder what the first one has begun.
+        async for number in signals:
+            self.night.ended_by = self.night.ended_by or signal.Signals(number)
+            batches.cancel()
 
     async def _run_batches(self, seconds: float) -> None:
         able = [row for row in self.night.rows if row.name not in self.night.missing]
