@@ -1192,3 +1192,44 @@ async def test_a_send_after_the_block_was_left_fails() -> None:
         runtime.start()
     with pytest.raises(UndeliverableException, match="block was left"):
         await runtime.send_message(tell, A)
+
+
+async def test_a_sender_that_is_cancelled_in_the_turn_of_its_answer_is_cancelled() -> None:
+    answered = asyncio.Event()
+
+    async def answer(actor: Actor, ctx: MessageContext) -> str:
+        await answered.wait()
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return "done"
+
+    async with open_runtime() as runtime:
+        await Actor.register(runtime, "actor", Actor)
+        task = asyncio.create_task(runtime.send_message(answer, A))
+        await wait_all_tasks_blocked()
+        answered.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_sender_that_is_cancelled_again_and_again_waits_for_the_cleanup() -> None:
+    cleaned = asyncio.Event()
+
+    async def clean_up_slowly(actor: Actor, ctx: MessageContext) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleaned.wait()
+
+    async with open_runtime() as runtime:
+        await Actor.register(runtime, "actor", Actor)
+        task = asyncio.create_task(runtime.send_message(clean_up_slowly, A))
+        await wait_all_tasks_blocked()
+        task.cancel()
+        task.cancel()  # before it has gone on to wait
+        await wait_all_tasks_blocked()
+        task.cancel()  # and while it does
+        await wait_all_tasks_blocked()
+        assert not task.done()
+        cleaned.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
