@@ -195,7 +195,7 @@ def leaves(watch):
 
     async def main():
         SingleThreadedAgentRuntime().start()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
 
     asyncio.run(main())
     logging.getLogger("under.test").error("it failed, as was meant")

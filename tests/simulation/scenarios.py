@@ -71,4 +71,5 @@ async def impatient(sim: Simulation) -> None:
     raise ZeroDivisionError
 
 
+# What cannot be imported by its name is what it is for.
 BY_LAMBDA = lambda sim: impatient(sim)  # noqa: E731

@@ -263,13 +263,15 @@ def removes_anything(runtime: Any) -> None:
 
 # --- runtimes that do well as long as there is little to do
 
-
-@breaks(
+WITH_MANY_REQUESTS = (
     "each_of_many_requests_gets_its_own_answer",
     "requests_at_the_same_time_get_their_own_answers",
     "messages_begin_in_the_order_of_submission",
     "keys_are_told_apart_by_each_character",
 )
+
+
+@breaks(*WITH_MANY_REQUESTS)
 def loses_some_requests(runtime: Any) -> None:
     send = runtime.send_message
     turns = itertools.count(1)
@@ -282,12 +284,7 @@ def loses_some_requests(runtime: Any) -> None:
     runtime.send_message = send_message
 
 
-@breaks(
-    "each_of_many_requests_gets_its_own_answer",
-    "requests_at_the_same_time_get_their_own_answers",
-    "messages_begin_in_the_order_of_submission",
-    "keys_are_told_apart_by_each_character",
-)
+@breaks(*WITH_MANY_REQUESTS)
 def repeats_some_requests(runtime: Any) -> None:
     send = runtime.send_message
     turns = itertools.count(1)
@@ -301,12 +298,7 @@ def repeats_some_requests(runtime: Any) -> None:
     runtime.send_message = send_message
 
 
-@breaks(
-    "each_of_many_requests_gets_its_own_answer",
-    "requests_at_the_same_time_get_their_own_answers",
-    "messages_begin_in_the_order_of_submission",
-    "keys_are_told_apart_by_each_character",
-)
+@breaks(*WITH_MANY_REQUESTS)
 def answers_all_but_one(runtime: Any) -> None:
     send = runtime.send_message
     turns = itertools.count(1)

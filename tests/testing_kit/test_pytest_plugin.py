@@ -284,7 +284,7 @@ def test_what_fixtures_and_runtimes_end_is_not_left(run: Run, arguments: str, ma
             async def answer(message, ctx):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(anyio.sleep_forever)
-                    await anyio.sleep(0.01)
+                    await anyio.lowlevel.checkpoint()
                     tasks.cancel_scope.cancel()
 
             probe.answer_with(answer)

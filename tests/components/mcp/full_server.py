@@ -153,7 +153,8 @@ async def guess_meanwhile(ctx: Context) -> str:
     """Asks the client's model, while the call is under way."""
     message = SamplingMessage(role="user", content=TextContent(text="What is 6 times 7?"))
     answer = await ctx.session.create_message([message], max_tokens=10)
-    return answer.content.text  # type: ignore[union-attr]
+    assert isinstance(answer.content, TextContent)
+    return answer.content.text
 
 
 @server.tool()
