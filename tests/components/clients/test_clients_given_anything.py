@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Final, Optional
 
@@ -92,6 +93,27 @@ async def test_what_is_called_json_and_is_none_is_an_error_that_quotes_it(
     client, http_client = answering(provider, body, type=kind)
     with pytest.raises(RuntimeError, match=r"without an answer of a model.*Please log in"):
         await (read(client) if streamed else client.create(ASKED))
+    await closed(client, http_client)
+
+
+@pytest.mark.parametrize("raised", ["RemoteProtocolError", "ReadTimeout"])
+@pytest.mark.parametrize("name", ["openai", "anthropic"])
+async def test_what_breaks_in_the_midst_of_a_stream_is_an_error_of_the_sdk(
+    name: str, raised: str
+) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b": nothing yet\n\n"
+        raise getattr(httpx2, raised)("it broke")
+
+    def answer(request: Any) -> Any:
+        return httpx2.Response(200, content=broken(), headers={"content-type": "text/event-stream"})
+
+    provider = PROVIDERS[name]
+    http_client = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    client = provider("http://nowhere", http_client=http_client)
+    kinds = provider.cut if raised == "RemoteProtocolError" else provider.timed_out
+    with pytest.raises(provider.error(kinds)):
+        await read(client)
     await closed(client, http_client)
 
 

@@ -127,10 +127,13 @@ async def test_what_the_server_asks_while_a_call_is_under_way_goes_to_the_hooks(
     assert heard == ["notifications/tools/list_changed"]
 
 
-async def test_an_answer_may_be_of_many_megabytes(http_server: Params) -> None:
+@pytest.mark.parametrize("host", [None, McpHost(roots=[])])  # with hooks it comes as an event
+async def test_an_answer_may_be_of_many_megabytes(
+    http_server: Params, host: McpHost | None
+) -> None:
     # By events of one stream the SDK takes no more than a megabyte.
     size = 400_000 if isinstance(http_server, SseServerParams) else 5_000_000
-    async with McpWorkbench(http_server) as workbench:
+    async with McpWorkbench(http_server, host=host) as workbench:
         result = await workbench.call_tool("big", {"size": size})
     assert len(result.to_text()) == size
 
