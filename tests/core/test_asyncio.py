@@ -622,7 +622,7 @@ async def test_an_error_that_ends_the_block_leaves_to_its_cleanup_what_was_cance
 
 @pytest.mark.parametrize("how", ["error", "cancelled"])
 async def test_the_end_of_the_block_cancels_a_handler_whose_own_deadline_has_passed(
-    how: str, autojump_clock: MockClock
+    how: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     log: list[str] = []
 
@@ -649,14 +649,15 @@ async def test_the_end_of_the_block_cancels_a_handler_whose_own_deadline_has_pas
             sending.append(asyncio.create_task(runtime.send_message(ask, A)))
             await asyncio.sleep(3)
             if how == "error":
-                raise LookupError
+                raise LookupError("of the block")
             await loop.sleep_forever()
 
     block = asyncio.create_task(run_block())
     await asyncio.sleep(4)
     block.cancel()
-    with pytest.raises(LookupError if how == "error" else asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError):
         await block
+    assert ("of the block" in caplog.text) == (how == "error")
     assert log == ["cleaned up"]
     with pytest.raises(MessageCancelled):
         await sending[0]
@@ -1065,6 +1066,42 @@ def test_ctrl_c_cancels_what_runs_and_leaves_as_one_keyboard_interrupt(block: bo
             with pytest.warns(RuntimeWarning, match="never stopped"):
                 loop.run(main)
     assert log[0] == "cancelled"
+
+
+async def clean_up_slowly(actor: Actor, ctx: MessageContext) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await wait_all_tasks_blocked()
+
+
+# RT-13
+def test_ctrl_c_while_an_error_ends_the_block_goes_before_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with open_runtime() as runtime:
+            await add_actors(runtime)
+            await runtime.publish_message(clean_up_slowly, NEWS)
+            await wait_all_tasks_blocked()
+            asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGINT)
+            raise ValueError("this ends the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(main)
+    assert "this ends the block" in caplog.text
+
+
+# RT-13
+async def test_an_error_goes_before_a_scope_that_was_cancelled_while_it_ends_the_block() -> None:
+    with pytest.raises(ValueError, match="this ends the block"), anyio.CancelScope() as scope:
+        async with open_runtime() as runtime:
+            await add_actors(runtime)
+            await runtime.publish_message(clean_up_slowly, NEWS)
+            await wait_all_tasks_blocked()
+            asyncio.get_running_loop().call_soon(scope.cancel)
+            raise ValueError("this ends the block")
+    assert scope.cancel_called
 
 
 # --- other ways to run tasks

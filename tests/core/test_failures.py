@@ -443,6 +443,43 @@ async def test_what_means_the_program_ends_the_block_bare(
         assert await runtime.send_message(answer, A) == "answer"
 
 
+# RT-13
+@pytest.mark.parametrize("ignore", [True, False])
+async def test_ctrl_c_in_a_group_of_a_handler_ends_the_block_bare(ignore: bool) -> None:
+    group = BaseExceptionGroup("of its nursery", [KeyError("k"), KeyboardInterrupt()])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        async with SingleThreadedAgentRuntime(ignore_unhandled_exceptions=ignore) as runtime:
+            await add_actors(runtime)
+            runtime.start()
+            await runtime.publish_message(failing(group), NEWS)
+            await loop.sleep_forever()
+    assert caught.value.__cause__ is group
+
+
+# RT-13
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_when_an_agent_s_close_exits_the_program_all_other_failures_are_logged(
+    by_hand: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Closing(Actor):
+        async def close(self) -> None:
+            raise SystemExit(3) if self.id == B else ValueError("of its close")
+
+    with pytest.raises(SystemExit):
+        async with SingleThreadedAgentRuntime(ignore_unhandled_exceptions=False) as runtime:
+            await runtime.register_factory("actor", Closing)
+            await runtime.add_subscription(TypeSubscription("news", "actor"))
+            runtime.start()
+            await runtime.send_message(answer, A)
+            await runtime.send_message(answer, B)
+            await runtime.publish_message(failing(KeyError("of a publication")), NEWS)
+            await wait_all_tasks_blocked()
+            if by_hand:
+                await runtime.close()
+    assert "of its close" in caplog.text
+    assert "of a publication" in caplog.text
+
+
 async def test_nothing_is_logged_when_a_block_is_cancelled_with_handlers_at_work(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 import pytest
@@ -21,7 +18,6 @@ import trio
 import trio._core._run as scheduler
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import trio_agents
 from trio_agents import (
     AgentId,
     AgentRuntime,
@@ -34,6 +30,7 @@ from trio_agents import (
     TypeSubscription,
     open_runtime,
 )
+from trio_agents.testing.nightly._interrupts import LineTracer
 
 pytestmark = pytest.mark.only_on(
     "trio", "trio raises KeyboardInterrupt wherever the program is; asyncio cancels the main task"
@@ -44,7 +41,6 @@ Act = Callable[["Actor", MessageContext], Awaitable[Any]]
 A = AgentId("actor", "a")
 B = AgentId("actor", "b")
 NEWS = TopicId("news", "a")
-CORE = tuple(str(Path(trio_agents.__file__).parent / name) for name in ("_core", "_loops"))
 
 
 class Actor(BaseAgent):
@@ -260,40 +256,8 @@ def test_one_bare_interrupt_leaves_the_run_at_whatever_step_it_comes(
     gc.collect()  # what was never awaited would warn now
 
 
-Line = tuple[CodeType, int]
-
-
-class LineTracer:
-    """Counts the lines of the core that run, or presses Ctrl-C at one of them."""
-
-    def __init__(self, line: Line | None = None, occurrence: int = 0) -> None:
-        self.line = line
-        self.occurrence = occurrence
-        self.pressed = False
-        self.hits: Counter[Line] = Counter()
-
-    def __call__(self, frame: FrameType, event: str, arg: object) -> Any:
-        if self.line is None:
-            return self.on_line if frame.f_code.co_filename.startswith(CORE) else None
-        return self.on_line if frame.f_code is self.line[0] else None
-
-    def on_line(self, frame: FrameType, event: str, arg: object) -> Any:
-        if event == "line":
-            line = (frame.f_code, frame.f_lineno)
-            self.hits[line] += 1
-            if line == self.line and self.hits[line] == self.occurrence:
-                self.pressed = True
-                signal.raise_signal(signal.SIGINT)
-        return self.on_line
-
-    @contextmanager
-    def tracing(self) -> Iterator[None]:
-        before = sys.gettrace()
-        sys.settrace(self)
-        try:
-            yield
-        finally:
-            sys.settrace(before)
+def press_ctrl_c() -> None:
+    signal.raise_signal(signal.SIGINT)
 
 
 # I16
@@ -309,23 +273,62 @@ def test_an_interrupt_at_any_line_of_the_core_loses_nothing(everything: bool) ->
     pressed = 0
     for number, (line, hits) in enumerate(count.hits.items()):
         scenario = Scenario(intervene=everything, limited=everything)
-        tracer = LineTracer(line, 1 + number * 7 % hits)
-        where = f"{line[0].co_qualname}, line {line[1]}, the {tracer.occurrence}. time"
+        tracer = LineTracer(line, 1 + number * 7 % hits, press_ctrl_c)
         try:
             with tracer.tracing():
                 run(scenario)
         except KeyboardInterrupt:
-            assert tracer.pressed
+            assert tracer.acted
         else:
-            assert not tracer.pressed, where
+            assert not tracer.acted, tracer
         try:
             scenario.check()
         except AssertionError as exc:
-            exc.add_note(where)
+            exc.add_note(str(tracer))
             raise
-        pressed += tracer.pressed
+        pressed += tracer.acted
     assert pressed > 0.9 * len(count.hits)  # some lines depend on the order in a set
     gc.collect()
+
+
+# I16
+@pytest.mark.parametrize("place", ["block", "close"])
+def test_an_interrupt_while_an_error_ends_the_block_goes_before_it(
+    place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def press() -> None:
+        press_ctrl_c()
+
+    async def have_it_pressed() -> None:
+        # Nothing of the application's runs then: it comes to the main task, which leaves the block.
+        trio.lowlevel.spawn_system_task(press)
+        await wait_all_tasks_blocked()
+
+    class Closing(Actor):
+        async def close(self) -> None:
+            if place == "close":
+                await have_it_pressed()
+
+    async def clean_up(actor: Actor, ctx: MessageContext) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                if place == "block":
+                    await have_it_pressed()
+
+    async def main() -> None:
+        async with SingleThreadedAgentRuntime() as runtime:
+            await runtime.register_factory("actor", Closing)
+            await runtime.add_subscription(TypeSubscription("news", "actor"))
+            runtime.start()
+            await runtime.publish_message(clean_up, NEWS)
+            await wait_all_tasks_blocked()
+            raise ValueError("this ends the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert "this ends the block" in caplog.text
 
 
 # I16

@@ -13,6 +13,7 @@ from trio_agents._core._envelope import CANCELLED, FAILED, HANDLED
 from trio_agents._core._ledger import Ledger
 from trio_agents._core._pipeline import Pipeline
 from trio_agents._core._room import Door
+from trio_agents._loops._asyncio import AsyncioReply
 from trio_agents._sansio._cancellation import CancellationToken
 from trio_agents._sansio._options import Overflow
 from trio_agents.testing._schedule import LoopName
@@ -20,6 +21,7 @@ from trio_agents.testing.nightly import (
     _load_cancel,
     _load_isolation,
     _load_overload,
+    _load_rest,
     _load_soak,
 )
 from trio_agents.testing.nightly._load_cancel import (
@@ -43,6 +45,7 @@ from trio_agents.testing.nightly._load_measure import (
     scaled,
 )
 from trio_agents.testing.nightly._load_overload import Bound, Overload
+from trio_agents.testing.nightly._load_rest import Rest, try_rest
 from trio_agents.testing.nightly._load_soak import Slice, Soak
 from trio_agents.testing.nightly._row import Watch
 
@@ -415,6 +418,43 @@ def test_mass_cancellations_that_are_slow_beside_plain_tasks_are_found(
     watch = Watch(goal=1, seconds=60)
     try_mass(watch)
     assert "100 by token on trio took" in watch.report.violations[0]
+
+
+@pytest.mark.parametrize("way", _load_rest.WAYS)
+@pytest.mark.parametrize("handler", _load_rest.HANDLERS)
+def test_who_was_cancelled_waits_for_a_handler_that_takes_its_time(
+    way: str, handler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_load_rest, "AFTER", 0)
+    monkeypatch.setattr(_load_rest, "WINDOW", 0.001)
+    rest = Rest(way, handler, 2)
+    run_on("asyncio", rest.run)
+    assert rest.violations == []
+
+
+def test_a_wait_that_keeps_a_processor_busy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def in_reach_of_scopes(reply: AsyncioReply) -> None:
+        rest = reply._what_is_left()
+        if rest is not None:
+            await rest
+
+    monkeypatch.setattr(AsyncioReply, "outlast", in_reach_of_scopes)
+    monkeypatch.setattr(_load_rest, "WAYS", ("scope",))
+    watch = Watch(goal=1, seconds=60)
+    try_rest(watch)
+    assert "1 cancelled by scope, cleans-up-shielded" in watch.report.violations[0]
+    assert "of a processor were in use after that" in watch.report.violations[0]
+
+
+def test_who_does_not_wait_for_a_cancelled_handler_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def at_once(reply: AsyncioReply) -> None: ...
+
+    monkeypatch.setattr(AsyncioReply, "outlast", at_once)
+    rest = Rest("scope", "refuses", 2)
+    run_on("asyncio", rest.run)
+    assert rest.violations == ["2 of 2 did not wait for their handlers"]
 
 
 # --- measuring

@@ -271,8 +271,8 @@ BUGS: Final = (
     Bug(
         "Ctrl-C leaves the block in a group",
         RUNTIME,
-        "        raise bare(first)\n",
-        "        raise first\n",
+        "        return bare(first)\n",
+        "        return first\n",
         row="faults-at-each-step",
     ),
 )

@@ -155,6 +155,13 @@ class EventLoop(Protocol):
         """Make one exception of the failures that no sender waited for; there is at least one."""
         ...
 
+    def ends_task(self, error: BaseException) -> bool:
+        """Whether it is the cancellation of a whole task, which is lost if it is not raised.
+
+        That of a scope can give way to an error: the scope knows that it was cancelled.
+        """
+        ...
+
     def explain(self, error: BaseException) -> None:
         """Add a note to an error that comes of code for another event loop."""
         ...

@@ -41,7 +41,7 @@ from ._pipeline import Pipeline, split_cancelled
 from ._registration import Registration, check_bound, check_overflow, check_seconds
 from ._residents import Residents
 from ._state import check_agent_state, check_form
-from ._supervision import Supervisor
+from ._supervision import Supervisor, means_program
 from ._watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -198,15 +198,9 @@ class Runtime:
         self._gate.close(State.STOPPED)
         self._gate.fail_queued(LEFT)
         failures = await self._residents.close_all()
-        if not errors:
-            raise_failures(failures, self._supervisor.take())
-            return
-        first, *others = *errors, *failures
-        for other in others:  # one leaves the block, the others are logged
-            _, error = split_cancelled(other, self._loop.Cancelled)
-            if error is not None:
-                self._supervisor.log(error, "raised while the runtime's block was left")
-        raise bare(first)
+        if errors:
+            raise self._choose_error([*errors, *failures])
+        self._raise_failures(failures)
 
     @asynccontextmanager
     async def _own_nursery(self, errors: list[BaseException]) -> AsyncGenerator[None, None]:
@@ -245,6 +239,34 @@ class Runtime:
             self._watchdog.close()
         self._workers.close()
         errors[:0] = self._crashes
+
+    def _raise_failures(self, failures: list[BaseException]) -> None:
+        """Raise what agents' `close` raised and what publications failed with, if anything."""
+        kept = self._supervisor.take()
+        found = failures if kept is None else [*failures, kept]
+        # A cancellation alone is no failure of an agent's.
+        alone = len(failures) == 1 and not isinstance(failures[0], Exception)
+        if alone or any(map(self._goes_first, failures)):
+            raise self._choose_error(found)
+        if failures:
+            raise BaseExceptionGroup("agents failed to close", found)
+        if kept is not None:
+            raise kept
+
+    def _choose_error(self, errors: list[BaseException]) -> BaseException:
+        """Of several errors that end a block one leaves it, and the others are logged.
+
+        It is the first that means more than this runtime, if there is one.
+        """
+        first, *others = sorted(errors, key=self._goes_first, reverse=True)
+        for other in others:
+            _, error = split_cancelled(other, self._loop.Cancelled)
+            if error is not None:
+                self._supervisor.log(error, "raised while the runtime's block was left")
+        return bare(first)
+
+    def _goes_first(self, error: BaseException) -> bool:
+        return means_program(error) or self._loop.ends_task(error)
 
     def _crash(self, error: BaseException) -> None:
         """A handler raised what is meant for the program: end the block with it."""
@@ -411,7 +433,7 @@ class Runtime:
         # Others may be stopping it, and some handlers outlive a stop, or were begun by hand.
         async with self._gate.resting():
             failures = await self._residents.close_all()
-        raise_failures(failures, self._supervisor.take())
+        self._raise_failures(failures)
 
     async def process_next(self) -> None:
         """Take up the next message by hand, instead of `start`.
@@ -882,21 +904,6 @@ async def running(runtime: RuntimeT) -> AsyncGenerator[RuntimeT, None]:
         yield runtime
         if runtime.is_started():
             await runtime.stop_when_idle()
-
-
-def raise_failures(failures: list[BaseException], kept: BaseException | None) -> None:
-    """Raise what agents' `close` raised, and what publications' handlers raised, if anything."""
-    for failure in failures:
-        # These mean the program; and a cancellation alone is no failure of an agent's.
-        alone = isinstance(failure, (KeyboardInterrupt, SystemExit)) or len(failures) == 1
-        if alone and not isinstance(failure, Exception):
-            raise failure
-    if failures:
-        if kept is not None:
-            failures.append(kept)
-        raise BaseExceptionGroup("agents failed to close", failures)
-    if kept is not None:
-        raise kept
 
 
 def bare(error: BaseException) -> BaseException:

@@ -7,15 +7,16 @@ waiting, so the application's policy decides:
 - ``ignore_unhandled_exceptions=False``: it is kept, and the next `stop`, `stop_when_idle`,
   `stop_when`, `process_next`, `close` or the end of the runtime's block raises all that were kept
   as one exception group.
-- A `KeyboardInterrupt` or `SystemExit` means the program, not the message: it ends the runtime's
-  block at once. Other exceptions that are no `Exception` are always kept.
+- A `KeyboardInterrupt` or `SystemExit`, or a group that has one in it, means the program, not the
+  message: it ends the runtime's block at once. Other exceptions that are no `Exception` are always
+  kept.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from .._sansio._events import AgentConstructionExceptionEvent
 from .._sansio._log_names import EVENT_LOGGER_NAME, ROOT_LOGGER_NAME
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ._loop import EventLoop
     from ._workers import Worker
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "means_program"]
 
 logger = logging.getLogger(ROOT_LOGGER_NAME)
 events = logging.getLogger(EVENT_LOGGER_NAME)
@@ -36,6 +37,14 @@ events = logging.getLogger(EVENT_LOGGER_NAME)
 # Who is told of a failure that is logged and no more, and where it happened: the last of them.
 # `no_leaks` counts it as an error that nobody got, whatever is done with the log.
 only_logged: Final[list[Callable[[BaseException, str], None]]] = []
+
+
+def means_program(error: BaseException) -> bool:
+    """Whether an exception is to end the program: Ctrl-C or an exit, also in a group."""
+    ends = (KeyboardInterrupt, SystemExit)
+    if not isinstance(error, BaseExceptionGroup):
+        return isinstance(error, ends)
+    return cast("BaseExceptionGroup[BaseException]", error).subgroup(ends) is not None
 
 
 class Supervisor:
@@ -67,7 +76,7 @@ class Supervisor:
 
     def _judge(self, error: BaseException, what: str) -> None:
         add_note(error, f"raised in trio_agents by {what}")
-        if isinstance(error, (KeyboardInterrupt, SystemExit)) and self.end_block is not None:
+        if means_program(error) and self.end_block is not None:
             self.end_block(error)
             return
         self.log(error, what)

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import TracebackType
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import anyio
 import sniffio
@@ -28,6 +28,10 @@ from .._sansio._cancellation import Home, home_finders
 from .._sansio._notes import add_note, leaves_of
 
 __all__ = ["AsyncioLoop", "AsyncioReply", "MessageCancelled"]
+
+
+# How the reason of a cancellation begins that one of anyio's scopes has sent.
+BY_SCOPE: Final = "Cancelled via cancel scope "
 
 
 class MessageCancelled(asyncio.CancelledError):
@@ -324,6 +328,14 @@ class AsyncioLoop:
         # Past its class: a frozen dataclass lets nobody set its attributes.
         BaseException.__setattr__(first, "__cause__", group)
         return first
+
+    @staticmethod
+    def ends_task(error: BaseException) -> bool:
+        """Whether somebody has called the task's `cancel`, as Ctrl-C does, and no scope has."""
+        if not isinstance(error, asyncio.CancelledError) or isinstance(error, MessageCancelled):
+            return False
+        reason = error.args[0] if error.args else None
+        return not (isinstance(reason, str) and reason.startswith(BY_SCOPE))
 
     @staticmethod
     def explain(error: BaseException) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar, Unpack
 
 from .._core._gate import State
-from .._core._runtime import LEAVING, Runtime, RuntimeOptions, bare, running
+from .._core._runtime import LEAVING, Runtime, RuntimeOptions, running
 from ._asyncio import AsyncioLoop, AsyncioReply
 
 __all__ = ["SingleThreadedAgentRuntime", "open_runtime"]
@@ -108,7 +108,7 @@ class SingleThreadedAgentRuntime(Runtime):
             self._gate.close(State.STOPPED)
             if left and not self._crashes:
                 warn_of_left(*left)
-            raise bare(errors[0])
+            raise self._choose_error(errors)
 
     async def _wait_until_at_rest(self, left: list[str]) -> None:
         reply = self._news = AsyncioReply()

@@ -142,6 +142,11 @@ class TrioLoop:
         return BaseExceptionGroup("unhandled exceptions in message handlers", failures)
 
     @staticmethod
+    def ends_task(error: BaseException) -> bool:
+        """Nothing does: trio cancels scopes."""
+        return False
+
+    @staticmethod
     def explain(error: BaseException) -> None:
         """Say which door to use, to code written for asyncio."""
         for leaf in filter(is_misplaced, leaves_of(error)):

@@ -39,7 +39,7 @@ from .._monitor import InvariantViolation
 from .._simulation import Scenario, Simulation, press_ctrl_c
 from ._programs import AGENTS, TYPES, Act, Job, Program, Step
 
-__all__ = ["FAULTS", "Fault", "World", "scenario_of"]
+__all__ = ["EXPECTED", "FAULTS", "Fault", "Running", "World", "listening", "scenario_of"]
 
 Fault = Literal[
     "senders are cancelled",
@@ -676,14 +676,14 @@ def scenario_of(
         running = Running(sim, program)
         if fault is not None:
             sim.inject(partial(running.befall, fault), at=max(at, sim.step + 1))
-        with _listening(running.world.logged):
+        with listening(running.world.logged):
             return await running.run()
 
     return scenario
 
 
 @contextmanager
-def _listening(logged: set[int]) -> Generator[None, None, None]:
+def listening(logged: set[int]) -> Generator[None, None, None]:
     """Note the exceptions that are logged, and keep them out of any log."""
 
     class Handler(logging.Handler):
