@@ -41,6 +41,19 @@ async def harmless(sim: Simulation) -> None:
     await anyio.sleep(1)
 
 
+async def punctual(sim: Simulation) -> None:
+    """Fails if the clock jumps."""
+    for _ in range(3):
+        began = sim.current_time()
+        await anyio.sleep(1)
+        assert sim.current_time() - began == 1
+
+
+def burn(sim: Simulation) -> None:
+    """A fault that ends the scenario."""
+    raise ZeroDivisionError
+
+
 async def forgotten(sim: Simulation) -> None:
     """A value is forgotten between two steps of somebody who has just looked whether it is there.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final, cast
 
 import anyio
 import anyio.lowlevel
+import click
 import pytest
 
 from trio_agents.testing import (
@@ -28,6 +30,7 @@ from trio_agents.testing import (
     replay,
     simulate,
 )
+from trio_agents.testing.__main__ import replay_command
 
 HERE: Final = Path(__file__).parent
 spec: Any = importlib.util.spec_from_file_location("scenarios", HERE / "scenarios.py")
@@ -100,6 +103,57 @@ def test_the_command_has_the_options_of_the_run(on: Any) -> None:
     )
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
+
+
+def test_the_command_has_the_fault_and_its_step(on: Any) -> None:
+    with pytest.raises(ScenarioFailed) as caught:
+        explore_fault(scenarios.punctual, jump_clock(2.5), loop=on)
+    assert "With the fault jump_clock(2.5) before step " in str(caught.value)
+    command = shlex.split(str(caught.value).rpartition("To repeat it: ")[2])
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+    without = command[: command.index("--fault")]
+    assert replay_command.main(without[4:], standalone_mode=False) is None
+
+
+def test_a_fault_of_one_s_own_is_in_the_command_by_its_module(on: Any) -> None:
+    with pytest.raises(ScenarioFailed) as caught:
+        explore_fault(scenarios.harmless, scenarios.burn, every=2, loop=on)
+    command = shlex.split(str(caught.value).rpartition("To repeat it: ")[2])
+    assert command[-2:] == ["--fault", f"{scenarios.__name__}:burn@1"]
+    with pytest.raises(ZeroDivisionError):
+        replay_command.main(command[4:], standalone_mode=False)
+
+
+def test_a_fault_that_nobody_can_import_is_repeated_by_a_call(on: Any) -> None:
+    def burn(sim: Simulation) -> None:
+        raise ZeroDivisionError
+
+    words = r"""replay\(scenario, "\w+:0:", faults=\[inject\(burn, at=1\)\]\)"""
+    with pytest.raises(ScenarioFailed, match=words):
+        explore_fault(scenarios.harmless, burn, loop=on)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("press_ctrl_c", "a fault is FAULT@STEP, like press_ctrl_c@17, not 'press_ctrl_c'"),
+        ("press_ctrl_c@x", "a fault is FAULT@STEP"),
+        ("press_ctrl_c@0", "steps are counted from 1"),
+        ("burn@1", "a fault is module:function or file.py:function, not 'burn'"),
+        ("jump_clock@1", "a fault is module:function"),
+        (f"{scenarios.__name__}:nothing@1", "has no attribute 'nothing'"),
+        (f"{scenarios.__name__}:harmless@1", "the fault harmless is async"),
+    ],
+)
+def test_a_command_with_a_fault_that_there_is_not_is_refused(fault: str, words: str) -> None:
+    command = [f"{scenarios.__name__}:harmless", "trio:0:", "--fault", fault]
+    with pytest.raises(click.UsageError) as caught:
+        replay_command.main(command, standalone_mode=False)
+    assert words in caught.value.message
 
 
 def test_a_process_ends_after_a_scenario_that_waited_for_a_thread_in_vain(on: Any) -> None:

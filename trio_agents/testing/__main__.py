@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import click
 
 from ._explore import replay
 from ._schedule import Trace
-from ._simulation import RunOptions
+from ._simulation import FAULTS, Injection, RunOptions, inject, jump_clock
 
 
 @click.group()
@@ -23,11 +25,24 @@ def main() -> None:
 @main.command(name="replay")
 @click.argument("scenario")
 @click.argument("trace")
+@click.option(
+    "--fault",
+    "faults",
+    metavar="FAULT@STEP",
+    multiple=True,
+    help="What happens before a step: module:function@STEP, or one of "
+    "cancel_victim, press_ctrl_c, collect_garbage and 'jump_clock(SECONDS)'.",
+)
 @click.option("--max-steps", type=click.IntRange(1), help="How many steps it may take.")
 @click.option("--patience", type=click.FloatRange(0), help="Real seconds to wait for threads.")
 @click.option("--unmonitored", is_flag=True, help="Have no monitor look at its runtimes.")
 def replay_command(
-    scenario: str, trace: str, max_steps: int | None, patience: float | None, unmonitored: bool
+    scenario: str,
+    trace: str,
+    faults: Sequence[str],
+    max_steps: int | None,
+    patience: float | None,
+    unmonitored: bool,
 ) -> None:
     """Run SCENARIO (package.module:function, or file.py:function) under the schedule TRACE.
 
@@ -44,9 +59,10 @@ def replay_command(
     try:
         parsed = Trace.parse(trace)
         function = load(scenario)
-    except (ValueError, ImportError, AttributeError, OSError) as exc:
+        injections = [load_fault(fault) for fault in faults]
+    except (ValueError, TypeError, ImportError, AttributeError, OSError) as exc:
         raise click.UsageError(str(exc)) from exc
-    run = replay(function, parsed, **options)
+    run = replay(function, parsed, faults=injections, **options)
     click.echo(
         f"{scenario} passes under this schedule: {run.steps} steps, {run.seconds:g} s of its time"
     )
@@ -54,16 +70,32 @@ def replay_command(
         click.echo(f"But {run.remark}.")
 
 
-def load(scenario: str) -> Any:
+def load_fault(text: str) -> Injection:
+    """Give what ``FAULT@STEP`` names.
+
+    Raises:
+        ValueError, TypeError: it has not that form, or can be no fault.
+        ImportError, AttributeError, OSError: there is no such thing.
+    """
+    name, _, step = text.rpartition("@")
+    if not name or not step.isdecimal():
+        raise ValueError(f"a fault is FAULT@STEP, like press_ctrl_c@17, not {text!r}")
+    jump = re.fullmatch(r"jump_clock\((.+)\)", name)
+    if jump:
+        return inject(jump_clock(float(jump[1])), at=int(step))
+    return inject(FAULTS.get(name) or load(name, "fault"), at=int(step))
+
+
+def load(target: str, what: str = "scenario") -> Any:
     """Import what ``module:function`` or ``file.py:function`` names.
 
     Raises:
         ValueError: it has not that form.
         ImportError, AttributeError, OSError: there is no such thing.
     """
-    place, colon, name = scenario.rpartition(":")
+    place, colon, name = target.rpartition(":")
     if not colon or not place or not name:
-        raise ValueError(f"a scenario is module:function or file.py:function, not {scenario!r}")
+        raise ValueError(f"a {what} is module:function or file.py:function, not {target!r}")
     sys.path.insert(0, "")  # as `python -m` does for the module itself
     if place.endswith(".py"):
         path = Path(place)

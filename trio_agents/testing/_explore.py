@@ -16,14 +16,17 @@ import attrs
 from .._sansio._notes import add_note
 from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
 from ._simulation import (
+    FAULTS,
     Fault,
     Injection,
+    Jump,
     Run,
     RunOptions,
     Scenario,
     check_fault,
     describe_missed,
     inject,
+    name_of,
     run_scenario,
 )
 
@@ -296,16 +299,15 @@ def failure(
     else:
         lines.append("It fails under the plain schedule too.")
     for injection in faults:
-        name = getattr(injection.fault, "__name__", repr(injection.fault))
-        lines.append(f"With the fault {name} before step {injection.at}.")
+        lines.append(f"With the fault {name_of(injection.fault)} before step {injection.at}.")
     if run.history:
         lines.append("What it noted: " + ", ".join(map(str, run.history)))
-    if not faults and (line := (command or _command(scenario, options))(run.trace)):
+    if line := (command or _command(scenario, faults, options))(run.trace):
         lines.append(f"To repeat it: {line}")
     else:
-        lines.append(
-            f'To repeat it: replay(scenario, "{run.trace}"{", faults=..." * bool(faults)})'
-        )
+        again = ", ".join(f"inject({name_of(one.fault)}, at={one.at})" for one in faults)
+        more = f", faults=[{again}]" if faults else ""
+        lines.append(f'To repeat it: replay(scenario, "{run.trace}"{more})')
     return ScenarioFailed("\n".join(lines), run=run, first=first, faults=faults)
 
 
@@ -318,21 +320,38 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _command(scenario: Scenario[Any], options: Mapping[str, Any]) -> Callable[[Trace], str]:
+def _command(
+    scenario: Scenario[Any], faults: Sequence[Injection], options: Mapping[str, Any]
+) -> Callable[[Trace], str]:
     """Give the command line that replays a trace, or nothing where nobody could import it."""
-    name = getattr(scenario, "__qualname__", "<locals>")
-    module = str(getattr(scenario, "__module__", ""))
+    target = _import_name(scenario)
+    named = [_import_name(one.fault) for one in faults]
+    if target is None or None in named:
+        return lambda trace: ""
+    more = [f"--fault {name}@{one.at}" for name, one in zip(named, faults, strict=True)]
+    more += [
+        f"--{option.replace('_', '-')} {options[option]}"
+        for option in ("max_steps", "patience")
+        if option in options
+    ]
+    if not options.get("monitored", True):
+        more.append("--unmonitored")
+    words = ["python -m trio_agents.testing replay", target]
+    return lambda trace: " ".join([*words, str(trace), *more])
+
+
+def _import_name(function: object) -> str | None:
+    """Give the name that the command line imports something by, quoted for the shell, if any."""
+    name = str(getattr(function, "__qualname__", "<locals>"))
+    module = str(getattr(function, "__module__", ""))
+    if isinstance(function, Jump) or function in FAULTS.values():
+        return shlex.quote(name_of(function))
     if module == "__main__":
         file: str | None = getattr(sys.modules["__main__"], "__file__", None)
         module = "" if file is None else os.path.relpath(file)
     if not module or "<" in name:  # a function inside of another, or a lambda
-        return lambda trace: ""
-    target = shlex.quote(f"{module}:{name}")
-    said = {option: options[option] for option in ("max_steps", "patience") if option in options}
-    more = [f" --{option.replace('_', '-')} {value}" for option, value in said.items()]
-    if not options.get("monitored", True):
-        more.append(" --unmonitored")
-    return lambda trace: f"python -m trio_agents.testing replay {target} {trace}{''.join(more)}"
+        return None
+    return shlex.quote(f"{module}:{name}")
 
 
 class _Shrinker:

@@ -10,7 +10,15 @@ import signal
 import sys
 import uuid
 import warnings
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Hashable, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Generator,
+    Hashable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, Generic, TypedDict, TypeVar, Unpack
 
@@ -133,11 +141,15 @@ def check_fault(fault: object) -> None:
         raise TypeError(_cannot_wait(fault))
 
 
+def name_of(fault: object) -> str:
+    """Give what a fault is called."""
+    return str(getattr(fault, "__name__", repr(fault)))
+
+
 def _cannot_wait(fault: object) -> str:
-    name = getattr(fault, "__name__", repr(fault))
     return (
-        f"the fault {name} is async, and nobody would await it: a fault happens between two steps. "
-        "Have it set an event that a task of the scenario waits for"
+        f"the fault {name_of(fault)} is async, and nobody would await it: a fault happens between "
+        "two steps. Have it set an event that a task of the scenario waits for"
     )
 
 
@@ -592,4 +604,25 @@ def jump_clock(seconds: float) -> Fault:
     """Give a fault that puts the clock forward: ``jump_clock(60)``."""
     if isinstance(seconds, Simulation):  # it was given as the fault
         check_fault(jump_clock)
-    return lambda sim: sim.jump(seconds)
+    return Jump(seconds)
+
+
+@attrs.frozen
+class Jump:
+    """What `jump_clock` makes."""
+
+    seconds: float
+
+    def __repr__(self) -> str:
+        return f"jump_clock({self.seconds!r})"
+
+    def __call__(self, sim: Simulation) -> None:
+        sim.jump(self.seconds)
+
+
+# Those that need no module where they are named.
+FAULTS: Final[Mapping[str, Fault]] = {
+    "cancel_victim": cancel_victim,
+    "press_ctrl_c": press_ctrl_c,
+    "collect_garbage": collect_garbage,
+}
