@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -1090,6 +1090,64 @@ def test_ctrl_c_while_an_error_ends_the_block_goes_before_it(
     with pytest.raises(KeyboardInterrupt):
         loop.run(main)
     assert "this ends the block" in caplog.text
+
+
+# RT-13
+async def test_an_exit_goes_before_the_cancellation_of_the_task() -> None:
+    class Exiting(Actor):
+        async def close(self) -> None:
+            raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with asyncio.timeout(None) as timeout, open_runtime() as runtime:
+            await Exiting.register(runtime, "actor", Exiting)
+            await runtime.send_message(tell, A)
+            timeout.reschedule(0)
+            await asyncio.Event().wait()
+
+
+# RT-13
+@pytest.mark.parametrize("where", ["block", "close", "alone"])
+async def test_a_cancellation_of_another_task_is_not_taken_for_that_of_the_block_s(
+    where: str,
+) -> None:
+    other = asyncio.create_task(asyncio.Event().wait())
+
+    class Polling(Actor):
+        async def close(self) -> None:
+            if self.id == B:
+                raise ValueError("could not flush")
+            other.cancel()
+            await other
+
+    async def run_block() -> None:
+        async with open_runtime() as runtime:
+            await Polling.register(runtime, "actor", Polling)
+            await runtime.send_message(tell, A)
+            if where == "block":
+                raise KeyError("of the block")
+            await runtime.send_message(tell, B)
+            if where == "close":
+                await runtime.close()
+
+    with pytest.raises(KeyError if where == "block" else BaseExceptionGroup) as caught:
+        await run_block()
+    if where != "block":
+        kinds = {type(error) for error in cast(Any, caught.value).exceptions}
+        assert kinds == {ValueError, asyncio.CancelledError}
+
+
+# RT-13
+async def test_an_exit_in_a_group_of_a_handler_is_raised_by_the_next_stop() -> None:
+    async def fails(actor: Actor, ctx: MessageContext) -> None:
+        raise BaseExceptionGroup("of a handler", [SystemExit(5), ValueError("v")])
+
+    runtime = await new_runtime()
+    runtime.start()
+    await runtime.publish_message(fails, NEWS)
+    await wait_all_tasks_blocked()
+    with pytest.raises(BaseExceptionGroup, match="of a handler"):
+        await runtime.stop_when_idle()
 
 
 # RT-13

@@ -156,7 +156,7 @@ class EventLoop(Protocol):
         ...
 
     def ends_task(self, error: BaseException) -> bool:
-        """Whether it is the cancellation of a whole task, which is lost if it is not raised.
+        """Whether it is the cancellation of the running task, which is lost if it is not raised.
 
         That of a scope can give way to an error: the scope knows that it was cancelled.
         """

@@ -246,7 +246,7 @@ class Runtime:
         found = failures if kept is None else [*failures, kept]
         # A cancellation alone is no failure of an agent's.
         alone = len(failures) == 1 and not isinstance(failures[0], Exception)
-        if alone or any(map(self._goes_first, failures)):
+        if alone or any(map(self._rank, failures)):
             raise self._choose_error(found)
         if failures:
             raise BaseExceptionGroup("agents failed to close", found)
@@ -256,17 +256,18 @@ class Runtime:
     def _choose_error(self, errors: list[BaseException]) -> BaseException:
         """Of several errors that end a block one leaves it, and the others are logged.
 
-        It is the first that means more than this runtime, if there is one.
+        It is the one that means the most beside this runtime, and the first of those.
         """
-        first, *others = sorted(errors, key=self._goes_first, reverse=True)
+        first, *others = sorted(errors, key=self._rank, reverse=True)
         for other in others:
             _, error = split_cancelled(other, self._loop.Cancelled)
             if error is not None:
                 self._supervisor.log(error, "raised while the runtime's block was left")
         return bare(first)
 
-    def _goes_first(self, error: BaseException) -> bool:
-        return means_program(error) or self._loop.ends_task(error)
+    def _rank(self, error: BaseException) -> int:
+        """What it means beside this runtime: the program, or the whole task, or nothing."""
+        return 2 if means_program(error) else int(self._loop.ends_task(error))
 
     def _crash(self, error: BaseException) -> None:
         """A handler raised what is meant for the program: end the block with it."""

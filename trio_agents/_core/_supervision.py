@@ -7,9 +7,9 @@ waiting, so the application's policy decides:
 - ``ignore_unhandled_exceptions=False``: it is kept, and the next `stop`, `stop_when_idle`,
   `stop_when`, `process_next`, `close` or the end of the runtime's block raises all that were kept
   as one exception group.
-- A `KeyboardInterrupt` or `SystemExit`, or a group that has one in it, means the program, not the
-  message: it ends the runtime's block at once. Other exceptions that are no `Exception` are always
-  kept.
+- A `KeyboardInterrupt` or `SystemExit`, or a group with a `KeyboardInterrupt` in it, means the
+  program, not the message: it ends the runtime's block at once. Other exceptions that are no
+  `Exception` are always kept.
 """
 
 from __future__ import annotations
@@ -40,11 +40,14 @@ only_logged: Final[list[Callable[[BaseException, str], None]]] = []
 
 
 def means_program(error: BaseException) -> bool:
-    """Whether an exception is to end the program: Ctrl-C or an exit, also in a group."""
-    ends = (KeyboardInterrupt, SystemExit)
+    """Whether an exception is to end the program: an exit, or Ctrl-C, which may be in a group.
+
+    It is the same for the event loops: an exit in a group ends no program.
+    """
     if not isinstance(error, BaseExceptionGroup):
-        return isinstance(error, ends)
-    return cast("BaseExceptionGroup[BaseException]", error).subgroup(ends) is not None
+        return isinstance(error, (KeyboardInterrupt, SystemExit))
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return group.subgroup(KeyboardInterrupt) is not None
 
 
 class Supervisor:

@@ -331,8 +331,14 @@ class AsyncioLoop:
 
     @staticmethod
     def ends_task(error: BaseException) -> bool:
-        """Whether somebody has called the task's `cancel`, as Ctrl-C does, and no scope has."""
+        """Whether somebody has called this task's `cancel`, as Ctrl-C does, and no scope has.
+
+        Code that awaits another task, which was cancelled, raises the same and means nothing by it.
+        """
         if not isinstance(error, asyncio.CancelledError) or isinstance(error, MessageCancelled):
+            return False
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
             return False
         reason = error.args[0] if error.args else None
         return not (isinstance(reason, str) and reason.startswith(BY_SCOPE))
