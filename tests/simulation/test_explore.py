@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
+import os
 import shlex
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import anyio.lowlevel
 import click
 import pytest
 
+import trio_agents.testing
 from trio_agents.testing import (
     ScenarioFailed,
     Simulation,
@@ -87,7 +90,7 @@ def test_the_message_has_one_command_that_repeats_it(on: Any) -> None:
     command = str(failure(on)).rpartition("To repeat it: ")[2].split()
     assert command[:3] == ["python", "-m", "trio_agents.testing"]
     done = subprocess.run(
-        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+        [sys.executable, *command[1:]], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
@@ -99,7 +102,7 @@ def test_the_command_has_the_options_of_the_run(on: Any) -> None:
     command = str(caught.value).rpartition("To repeat it: ")[2].split()
     assert command[-5:] == ["--max-steps", "1000", "--patience", "5", "--unmonitored"]
     done = subprocess.run(
-        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+        [sys.executable, *command[1:]], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "ZeroDivisionError" in done.stderr
@@ -111,21 +114,23 @@ def test_the_command_has_the_fault_and_its_step(on: Any) -> None:
     assert "With the fault jump_clock(2.5) before step " in str(caught.value)
     command = shlex.split(str(caught.value).rpartition("To repeat it: ")[2])
     done = subprocess.run(
-        [sys.executable, *command[1:]], cwd=HERE, capture_output=True, text=True, check=False
+        [sys.executable, *command[1:]], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
     without = command[: command.index("--fault")]
-    assert replay_command.main(without[4:], standalone_mode=False) is None
+    assert subprocess.run([sys.executable, *without[1:]], check=False).returncode == 0
 
 
 def test_a_fault_of_one_s_own_is_in_the_command_by_its_module(on: Any) -> None:
     with pytest.raises(ScenarioFailed) as caught:
         explore_fault(scenarios.harmless, scenarios.burn, every=2, loop=on)
     command = shlex.split(str(caught.value).rpartition("To repeat it: ")[2])
-    assert command[-2:] == ["--fault", f"{scenarios.__name__}:burn@1"]
-    with pytest.raises(ZeroDivisionError):
-        replay_command.main(command[4:], standalone_mode=False)
+    assert command[-2:] == ["--fault", f"{os.path.relpath(scenarios.__file__)}:burn@1"]
+    done = subprocess.run(
+        [sys.executable, *command[1:]], capture_output=True, text=True, check=False
+    )
+    assert "ZeroDivisionError" in done.stderr
 
 
 def test_a_fault_that_nobody_can_import_is_repeated_by_a_call(on: Any) -> None:
@@ -491,3 +496,159 @@ def test_the_command_says_what_it_did_not_understand(target: str, trace: str, me
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- misuse
+
+
+async def no_parameter() -> None: ...
+
+
+def not_async(sim: Simulation) -> int:
+    return 1
+
+
+class Decides:
+    """A strategy that says what it was told to."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def choose(self, ready: Any) -> Any:
+        return self.answer
+
+
+async def three_at_once(sim: Simulation) -> None:
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(scenarios.harmless, sim)
+
+
+ok: Any = scenarios.harmless
+kit: Any = trio_agents.testing  # without its types, to be used wrongly
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: kit.simulate(ok(None)), "give harmless, and do not call it"),
+        (lambda: kit.simulate(None), "a scenario is an async function"),
+        (lambda: kit.simulate(no_parameter), r"no_parameter\(\).* cannot be: too many"),
+        (lambda: kit.simulate(not_async), "not_async is none: it returned 1"),
+        (lambda: kit.explore(not_async), "not_async is none: it returned 1"),
+        (lambda: kit.simulate(ok, seed="a"), "a seed is an integer, not 'a'"),
+        (lambda: kit.explore(ok, seeds="abc"), "a seed is an integer, not 'a'"),
+        (lambda: kit.simulate(ok, faults=[cancel_victim]), r"made by inject\(fault, at=step\)"),
+        (lambda: kit.simulate(ok, strategy=SingleSteps), r"give SingleSteps\(seed\)"),
+        (lambda: kit.simulate(ok, strategy=7), r"an object with a method choose\(ready\), not 7"),
+        (lambda: kit.explore(ok, strategy=SingleSteps(1)), "give a class like Shuffle"),
+        (lambda: kit.explore(ok, strategy=lambda seed: None), "choose\\(ready\\), not None"),
+        (lambda: kit.simulate(ok, patience="1"), "how many real seconds to wait, not '1'"),
+        (lambda: kit.simulate(ok, max_stops=1), r"simulate\(\) has no argument 'max_stops'"),
+        (lambda: kit.replay(ok, "trio:1:", seed=3), r"replay\(\) has no argument 'seed'"),
+        (lambda: kit.replay(ok, None), "a trace is a Trace, or the text of one, not None"),
+        (lambda: kit.inject(cancel_victim, at="1"), "a step is given by its number"),
+        (lambda: kit.jump_clock("1"), "how far the clock jumps, not '1'"),
+    ],
+)
+def test_what_is_of_the_wrong_type_is_refused_with_a_sentence(call: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: kit.jump_clock(-5), "how far the clock jumps, 0 or more, not -5"),
+        (lambda: kit.simulate(ok, max_steps=0), "how many steps a run may take, 1 or more, not 0"),
+        (lambda: kit.simulate(ok, patience=-1), "0 or more, not -1"),
+        (lambda: kit.simulate(ok, patience=math.nan), "0 or more, not nan"),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_a_sentence(call: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("answer", [99, -1, None, 1.0])
+def test_a_strategy_that_chooses_nobody_is_told_so(on: Any, answer: Any) -> None:
+    with pytest.raises(ValueError, match=f"of [23] tasks here, and .* has chosen {answer}"):
+        simulate(three_at_once, strategy=Decides(answer), loop=on)
+
+
+def test_what_a_strategy_raises_is_not_taken_for_a_failure_of_the_scenario(on: Any) -> None:
+    class Raises:
+        def choose(self, ready: Any) -> int:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        explore(three_at_once, strategy=lambda seed: Raises(), loop=on)
+
+
+# --- faults that try nothing
+
+
+def test_a_fault_without_a_victim_is_told(on: Any) -> None:
+    with pytest.raises(ValueError, match="the scenario has none, so nothing was tried"):
+        simulate(scenarios.harmless, faults=[inject(cancel_victim, at=1)], loop=on)
+
+
+def test_a_replay_remarks_a_fault_without_a_victim(on: Any) -> None:
+    run = replay(scenarios.harmless, f"{on}:0:", faults=[inject(cancel_victim, at=1)])
+    assert "the scenario has none, so nothing was tried" in run.remark
+
+
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [(0, "steps are counted from 1"), (1, "step 1: [124] steps of this run are over")],
+)
+def test_a_scenario_cannot_inject_what_would_have_been(on: Any, at: int, words: str) -> None:
+    async def scenario(sim: Simulation) -> None:
+        await anyio.sleep(1)
+        sim.inject(collect_garbage, at=at)
+
+    with pytest.raises(ValueError, match=words):
+        simulate(scenario, loop=on)
+
+
+def test_a_fault_that_comes_too_late_in_all_runs_is_told(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        sim.inject(collect_garbage, at=1000)
+        await anyio.sleep(1)
+
+    with pytest.raises(ValueError, match=r"before step 1000, and the run ended .*in no other run"):
+        explore(scenario, seeds=3, loop=on)
+
+
+# --- the command
+
+
+def command_for(function: str, folder: Path) -> list[str]:
+    """Write a test into *folder*, have pytest fail it there, and give the command it prints."""
+    (folder / "tests").mkdir()
+    (folder / "tests" / "helpers.py").write_text("WRONG = 1\n")
+    (folder / "tests" / "test_it.py").write_text(
+        "from helpers import WRONG\n"
+        "from trio_agents.testing import explore\n"
+        "async def scenario(sim): assert not WRONG\n"
+        "class TestIt:\n"
+        "    async def scenario(self, sim): assert not WRONG\n"
+        f"    def test_it(self): explore({function}, seeds=1)\n"
+    )
+    pytest_run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(pytest_run, cwd=folder, capture_output=True, text=True, check=False)
+    line = next(line for line in done.stdout.splitlines() if "To repeat it: " in line)
+    return shlex.split(line.rpartition("To repeat it: ")[2])
+
+
+def test_the_command_works_where_pytest_was_started(tmp_path: Path) -> None:
+    command = command_for("scenario", tmp_path)
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "AssertionError" in done.stderr
+
+
+def test_a_method_is_repeated_by_a_call(tmp_path: Path) -> None:
+    assert command_for("self.scenario", tmp_path)[0] == "replay(scenario,"

@@ -745,6 +745,16 @@ def test_an_event_loop_that_there_is_not_is_refused() -> None:
         check_runtime(trio_agents.open_runtime, loop=cast(Any, "curio"))
 
 
+def test_no_checks_are_refused() -> None:
+    with pytest.raises(ValueError, match="nothing would be tried: take RUNTIME_CHECKS"):
+        check_runtime(trio_agents.open_runtime, checks=[])
+
+
+def test_what_is_no_capability_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"members of Capability \(.*STATE.*\), not 'STATE'"):
+        check_runtime(trio_agents.open_runtime, offers=cast(Any, {"STATE"}))
+
+
 def test_it_runs_on_asyncio() -> None:
     report = check_runtime(
         trio_agents.asyncio.open_runtime, loop="asyncio", checks=[one_that_passes]

@@ -387,3 +387,13 @@ async def test_a_probe_is_part_of_a_saved_state() -> None:
         state = await runtime.save_state()
         await runtime.load_state(state)
         assert state == {"model/default": {}}
+
+
+@pytest.mark.parametrize("expected", [Ask("why?"), "hello"])
+async def test_a_message_in_place_of_its_class_is_refused_at_once(expected: Any) -> None:
+    async with open_runtime() as runtime:
+        probe = await Probe.register(runtime, "model")
+        with pytest.raises(TypeError, match="a probe expects a class of messages, not "):
+            await probe.expect(expected)
+        with pytest.raises(TypeError, match="a probe expects a class of messages, not "):
+            await probe.expect_none(expected)

@@ -622,6 +622,13 @@ def test_a_wrong_option_is_refused(run: Run, option: str) -> None:
     [
         ("@pytest.mark.simulate\ndef test_it(): pass", "a mark for async test functions"),
         (
+            "import hypothesis\n"
+            "@pytest.mark.simulate\n"
+            "@hypothesis.given(hypothesis.strategies.integers())\n"
+            "async def test_it(number): pass",
+            "no mark for a test with @given",
+        ),
+        (
             "@pytest.mark.simulate\n@pytest.mark.trio\nasync def test_it(): pass",
             "take the mark trio away",
         ),

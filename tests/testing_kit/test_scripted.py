@@ -18,6 +18,7 @@ from trio_agents import (
     MessageContext,
 )
 from trio_agents.exceptions import MessageDroppedException, UndeliverableException
+from trio_agents.testing import _scripted as scripted
 from trio_agents.testing._probes import Probe
 from trio_agents.testing._scripted import (
     Script,
@@ -370,3 +371,29 @@ async def test_a_gate_is_opened_by_another_thread() -> None:
             thread = threading.Thread(target=gate.open)
             thread.start()
             thread.join()
+
+
+wrong: Any = scripted  # without its types
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: wrong.sleeps("x"), "seconds is how long it sleeps, not 'x'"),
+        (lambda: wrong.blocks("x"), "seconds is how long it blocks, not 'x'"),
+        (lambda: wrong.calls(5), r"calls\(\) takes a function of message and context, not 5"),
+        (lambda: wrong.sends("x", "a/b"), r"sends\(\) takes an AgentId, not 'a/b'"),
+        (lambda: wrong.publishes("x", "news"), r"publishes\(\) takes a TopicId, not 'news'"),
+        (lambda: wrong.by_type([int]), r"by_type\(\) takes a mapping from classes to answers"),
+        (lambda: wrong.by_type({"x": 1}), "a mapping whose keys are classes, not 'x'"),
+    ],
+)
+def test_an_act_that_could_not_be_done_is_refused_where_it_is_made(make: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("act", [sleeps, blocks])
+def test_a_time_before_now_is_refused(act: Any) -> None:
+    with pytest.raises(ValueError, match="0 or more, not -1"):
+        act(-1)

@@ -99,6 +99,7 @@ def load(target: str, what: str = "scenario") -> Any:
     sys.path.insert(0, "")  # as `python -m` does for the module itself
     if place.endswith(".py"):
         path = Path(place)
+        sys.path.insert(0, str(path.parent))  # as for a program, and as pytest does for a test
         spec = importlib.util.spec_from_file_location(path.stem, path)
         if spec is None or spec.loader is None:
             raise ImportError(f"{place} cannot be imported")

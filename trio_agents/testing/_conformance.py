@@ -133,13 +133,21 @@ def check_runtime(
         What came of each check. It raises nothing by itself: call `raise_for_failures`.
 
     Raises:
-        ValueError: there is no such *loop*.
+        ValueError: there is no such *loop*; or there are no *checks*.
+        TypeError: what it *offers* is no `Capability`.
         RuntimeError: an event loop runs in this thread already: await the checks one by one there.
     """
     check_loop(loop)
-    return ConformanceReport(
-        tuple(_try(check, open_runtime, loop, frozenset(offers)) for check in checks)
-    )
+    offered = frozenset(offers)
+    given: frozenset[object] = offered
+    for capability in given:
+        if not isinstance(capability, Capability):
+            names = ", ".join(known.name for known in Capability)
+            raise TypeError(f"a runtime offers members of Capability ({names}), not {capability!r}")
+    results = tuple(_try(check, open_runtime, loop, offered) for check in checks)
+    if not results:
+        raise ValueError("no check was given, and nothing would be tried: take RUNTIME_CHECKS")
+    return ConformanceReport(results)
 
 
 def _try(

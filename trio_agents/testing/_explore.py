@@ -9,14 +9,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from functools import reduce
+from types import ModuleType
 from typing import Any, Final, TypeVar, Unpack, cast
 
 import attrs
 
 from .._sansio._notes import add_note
+from ._misuse import check_options, check_scenario, check_seed, check_strategy
 from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
 from ._simulation import (
     FAULTS,
+    NO_VICTIM,
     Fault,
     Injection,
     Jump,
@@ -107,21 +111,41 @@ def explore(
     Raises:
         ScenarioFailed: a run has failed. Its schedule was shrunk: the fewest decisions that make
             the scenario fail with the same type of exception, and in a group the same types.
-        ValueError: there are no *seeds*, so nothing would be tried; or there is no such *loop*.
+        ValueError: there are no *seeds*, so nothing would be tried; or there is no such *loop*; or
+            a fault that the scenario injects has happened in none of the runs, or there was never a
+            victim to be cancelled; or a strategy has chosen nobody.
+        TypeError: an argument is of the wrong type; or the scenario is not async.
         RuntimeError: an event loop runs in this thread already.
     """
+    check_scenario(scenario)
+    check_options(options, RunOptions.__annotations__, "explore")
+    if not callable(strategy):
+        raise TypeError(
+            "each run has a strategy of its own, made from its seed: give a class like Shuffle, or "
+            f"a function of the seed, not {strategy!r}"
+        )
     began = time.monotonic()
     schedules = set[str]()
-    steps = runs = 0
+    steps = runs = without_victim = 0
+    without_fault: list[str] = []
     for seed in seeds_of(seeds):
-        run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy(seed), **options)
+        check_seed(seed)
+        decides = strategy(seed)
+        check_strategy(decides)
+        run = run_scenario(scenario, seed=seed, loop=loop, strategy=decides, **options)
         if run.error is not None:
             raise failure(scenario, run, command=command, **options) from run.error
         runs += 1
+        without_fault += [describe_missed(one, run) for one in run.missed_faults[:1]]
+        without_victim += run.missed_victim
         steps += run.steps
         schedules.add(run.trace.schedule)
     if not runs:
         raise ValueError(_NO_SEEDS)
+    if len(without_fault) == runs:
+        raise ValueError(f"{without_fault[0]}; in no other run it happened either")
+    if without_victim == runs:
+        raise ValueError(NO_VICTIM)
     return Exploration(runs, len(schedules), steps, time.monotonic() - began)
 
 
@@ -155,7 +179,7 @@ def explore_fault(
     seed: int = 0,
     every: int = 1,
     loop: LoopName = "trio",
-    expected: tuple[type[BaseException], ...] = (),
+    expected: type[BaseException] | tuple[type[BaseException], ...] = (),
     **options: Unpack[RunOptions],
 ) -> Exploration:
     """Run a scenario once for each of its steps, with a fault before that step.
@@ -168,16 +192,21 @@ def explore_fault(
         seed: Decides the schedule, the same in all runs up to the fault.
         every: Leave out the steps between; those of one in *every* are tried.
         loop: ``"trio"``, or ``"asyncio"`` for programs of the asyncio facade.
-        expected: What the scenario may raise because of the fault, as it is and not in a group.
+        expected: What the scenario may raise because of the fault, as it is and not in a group:
+            one class or several.
         options: See `RunOptions`.
 
     Raises:
         ScenarioFailed: a run has failed otherwise; or the scenario fails without any fault.
         ValueError: the fault was to cancel a victim, as `cancel_victim` does, and in none of the
             runs was there any; or *every* is less than 1; or there is no such *loop*.
-        TypeError: *fault* is none, see `inject`.
+        TypeError: *fault* is none, see `inject`; or another argument is of the wrong type; or the
+            scenario is not async.
     """
+    check_scenario(scenario)
+    check_options(options, RunOptions.__annotations__, "explore_fault")
     check_fault(fault)
+    allowed = expected if isinstance(expected, tuple) else (expected,)
     if every < 1:
         raise ValueError(f"one step in every 1, 2, 3... can be tried, not in {every}")
     began = time.monotonic()
@@ -188,7 +217,7 @@ def explore_fault(
     while at <= longest:  # a run may take more steps than the one before
         faults = [inject(fault, at=at)] if at else []
         run = run_scenario(scenario, seed=seed, loop=loop, faults=faults, **options)
-        if run.error is not None and not (at and type(run.error) in expected):
+        if run.error is not None and not (at and type(run.error) in allowed):
             raise failure(scenario, run, faults=faults, **options) from run.error
         longest = run.steps if at == 0 else longest
         runs += 1
@@ -197,10 +226,7 @@ def explore_fault(
         schedules.add(run.trace.schedule)
         at = at + every if at else 1
     if missed and missed == runs - 1:  # the first run is without the fault
-        raise ValueError(
-            "the fault was to cancel a victim, and the scenario has none, so nothing was tried: "
-            "put what is to be cancelled into `with sim.victim():`"
-        )
+        raise ValueError(NO_VICTIM)
     return Exploration(runs, len(schedules), steps, time.monotonic() - began)
 
 
@@ -226,11 +252,17 @@ def replay(
 
     Raises:
         ValueError: *trace* is not the text of a trace.
+        TypeError: an argument is of the wrong type.
         BaseException: what the scenario raised.
     """
+    check_scenario(scenario)
+    check_options(options, RunOptions.__annotations__, "replay")
     parsed = Trace.parse(trace) if isinstance(trace, str) else trace
+    if not isinstance(parsed, Trace):
+        raise TypeError(f"a trace is a Trace, or the text of one, not {trace!r}")
     run = _rerun(scenario, parsed, faults=faults, **options)
-    missed = [describe_missed(one, run) for one in run.missed_faults if one in faults]
+    missed = [describe_missed(one, run) for one in run.missed_faults]
+    missed += [NO_VICTIM] * run.missed_victim
     remark = "; ".join(filter(None, [_remark(parsed, run), *missed]))
     if run.error is not None:
         add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
@@ -342,16 +374,34 @@ def _command(
 
 def _import_name(function: object) -> str | None:
     """Give the name that the command line imports something by, quoted for the shell, if any."""
-    name = str(getattr(function, "__qualname__", "<locals>"))
-    module = str(getattr(function, "__module__", ""))
     if isinstance(function, Jump) or function in FAULTS.values():
         return shlex.quote(name_of(function))
-    if module == "__main__":
-        file: str | None = getattr(sys.modules["__main__"], "__file__", None)
-        module = "" if file is None else os.path.relpath(file)
-    if not module or "<" in name:  # a function inside of another, or a lambda
+    name = str(getattr(function, "__qualname__", ""))
+    module = sys.modules.get(str(getattr(function, "__module__", "")))
+    try:
+        found = reduce(getattr, name.split("."), module)
+    except AttributeError:  # a function inside of another, or a lambda
         return None
-    return shlex.quote(f"{module}:{name}")
+    if module is None or found != function:  # a method of one object, say
+        return None
+    place = _place_of(module)
+    return None if place is None else shlex.quote(f"{place}:{name}")
+
+
+def _place_of(module: ModuleType) -> str | None:
+    """Give the name that a module can be imported by from the current directory, or its file.
+
+    pytest imports a test from where it lies, with a name that does so nowhere else.
+    """
+    name = module.__name__
+    file: str | None = getattr(module, "__file__", None)
+    if file is None:
+        return None if name == "__main__" else name
+    path = os.path.relpath(file)
+    is_elsewhere = path.startswith(os.pardir) or "." in name
+    if name != "__main__" and (is_elsewhere or path == f"{name}.py"):
+        return name
+    return path
 
 
 class _Shrinker:

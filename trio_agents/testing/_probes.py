@@ -238,7 +238,9 @@ class Probe:
 
         Raises:
             ProbeFailed: the next message does not fit, or none came in time.
+            TypeError: *message_type* is no class.
         """
+        _check_class(message_type)
         await anyio.lowlevel.checkpoint()
         expected = _Expected(message_type, where, skip_others)
         with anyio.move_on_after(None if within == math.inf else within):
@@ -285,7 +287,9 @@ class Probe:
 
         Raises:
             ProbeFailed: one came.
+            TypeError: *message_type* is no class.
         """
+        _check_class(message_type)
         if within is None:
             await wait_all_tasks_blocked()
         else:
@@ -404,6 +408,16 @@ class Probe:
             arrival, self._arrival = self._arrival, Gate()
         arrival.open()
         return await received._handle(Call(message, ctx, agent.runtime, agent.id))
+
+
+def _check_class(message_type: Any) -> None:
+    try:
+        isinstance(None, message_type)
+    except TypeError:
+        raise TypeError(
+            f"a probe expects a class of messages, not {message_type!r}: for one that is equal to "
+            "that write where=lambda message: message == ..."
+        ) from None
 
 
 @attrs.define

@@ -242,6 +242,7 @@ class Scheduler:
         self.steps = 0
         self.choices: dict[int, int] = {}
         self.turns: list[str] = []
+        self.misuse: BaseException | None = None  # the strategy has chosen nobody, or has raised
 
     def add(self, number: int, step: Any) -> None:
         """Take in a task that can go on; several at once in the order of their numbers."""
@@ -256,7 +257,7 @@ class Scheduler:
         self.steps += 1
         place = 0
         if len(self._numbers) > 1:
-            place = self._choose(self._numbers)
+            place = self._choose_one()
             if place:
                 self.choices[self._decisions] = place
                 if self._name is not None:
@@ -264,6 +265,22 @@ class Scheduler:
             self._decisions += 1
         del self._numbers[place]
         return self._waiting.pop(place)
+
+    def _choose_one(self) -> int:
+        # An event loop asks, which is no place to raise: the simulation sees to that.
+        count = len(self._numbers)
+        try:
+            place: object = self._choose(self._numbers)
+        except Exception as exc:
+            self.misuse = exc
+            return 0
+        if isinstance(place, int) and 0 <= place < count:
+            return place
+        self.misuse = ValueError(
+            f"a strategy chooses a place in what it is given, which is 0 to {count - 1} of {count} "
+            f"tasks here, and {self._choose!r} has chosen {place!r}"
+        )
+        return 0
 
     def _tell(self, name: Callable[[Any], str], place: int) -> None:
         def titled(place: int) -> str:

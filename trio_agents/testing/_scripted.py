@@ -23,6 +23,7 @@ from .._sansio._abc import Agent, AgentRuntime
 from .._sansio._contexts import AgentInstantiationContext, MessageContext
 from .._sansio._identifiers import AgentId, TopicId
 from .._sansio._intervention import DefaultInterventionHandler
+from ._misuse import check_number
 
 if TYPE_CHECKING:
     from ._waiting import Gate
@@ -162,7 +163,13 @@ def hangs() -> Act:
 
 
 def sleeps(seconds: float) -> Act:
-    """Wait, by the clock of the event loop. A clock that jumps makes it quick."""
+    """Wait, by the clock of the event loop. A clock that jumps makes it quick.
+
+    Raises:
+        ValueError: *seconds* is less than 0.
+        TypeError: it is no number.
+    """
+    check_number(seconds, "seconds", 0, "how long it sleeps")
 
     async def do(call: Call) -> Any:
         await anyio.sleep(seconds)
@@ -180,7 +187,13 @@ def waits_for(gate: Gate) -> Act:
 
 
 def blocks(seconds: float) -> Act:
-    """Keep the thread busy for so many real seconds: no task of this event loop goes on."""
+    """Keep the thread busy for so many real seconds: no task of this event loop goes on.
+
+    Raises:
+        ValueError: *seconds* is less than 0.
+        TypeError: it is no number.
+    """
+    check_number(seconds, "seconds", 0, "how long it blocks")
     return Act(f"blocks({seconds!r})", lambda call: time.sleep(seconds))
 
 
@@ -234,7 +247,11 @@ def sends(message: object, recipient: AgentId | None = None) -> Act:
         message: What is sent. An `Act` that a `ScriptedAgent` gets is done by it.
         recipient: Who gets it; None for the agent itself. In a factory that is the agent which is
             being made.
+
+    Raises:
+        TypeError: *recipient* is no `AgentId`.
     """
+    _check_type(recipient, AgentId | None, "sends", "an AgentId")
 
     async def do(call: Call) -> Any:
         runtime, id = _place(call, "sends")
@@ -245,7 +262,12 @@ def sends(message: object, recipient: AgentId | None = None) -> Act:
 
 
 def publishes(message: object, topic_id: TopicId) -> Act:
-    """Publish *message* as the agent that acts."""
+    """Publish *message* as the agent that acts.
+
+    Raises:
+        TypeError: *topic_id* is no `TopicId`.
+    """
+    _check_type(topic_id, TopicId, "publishes", "a TopicId")
 
     async def do(call: Call) -> Any:
         runtime, id = _place(call, "publishes")
@@ -258,7 +280,11 @@ def calls(function: Callable[[Any, Any], Any]) -> Act:
     """Return what *function*, async or not, returns for the message and its context.
 
     It is called as ``function(message, ctx)``; *ctx* is None where there is none, see `Call`.
+
+    Raises:
+        TypeError: *function* is none.
     """
+    _check_type(function, Callable, "calls", "a function of message and context")
 
     async def do(call: Call) -> Any:
         result = function(call.message, call.ctx)
@@ -272,7 +298,13 @@ def by_type(answers: Mapping[type[Any], object]) -> Act:
 
     For a message of another type it does nothing and gives None. To have it fail instead, let the
     last one be ``object: TypeError``.
+
+    Raises:
+        TypeError: *answers* is no mapping, or one of its keys no class.
     """
+    _check_type(answers, Mapping, "by_type", "a mapping from classes to answers")
+    for cls in answers:
+        _check_type(cls, type, "by_type", "a mapping whose keys are classes")
     acts = {cls: as_act(answer) for cls, answer in answers.items()}
 
     async def do(call: Call) -> Any:
@@ -283,6 +315,11 @@ def by_type(answers: Mapping[type[Any], object]) -> Act:
 
     shown = ", ".join(f"{cls.__name__}: {act.name}" for cls, act in acts.items())
     return Act(f"by_type({{{shown}}})", do)
+
+
+def _check_type(value: object, cls: Any, act: str, what: str) -> None:
+    if not isinstance(value, cls):
+        raise TypeError(f"{act}() takes {what}, not {value!r}")
 
 
 @final

@@ -29,6 +29,15 @@ import trio
 from .._core._runtime import RuntimeOptions, running
 from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._notes import add_note
+from ._misuse import (
+    check_number,
+    check_options,
+    check_scenario,
+    check_seed,
+    check_step,
+    check_strategy,
+    is_awaited,
+)
 from ._monitor import InvariantViolation, Monitor
 from ._pilot import SimulatedRun, Unstoppable
 from ._schedule import LoopName, Scheduler, Strategy, Trace, check_loop, strategy_for
@@ -116,11 +125,10 @@ def inject(fault: Fault, *, at: int) -> Injection:
     Raises:
         ValueError: *at* is less than 1.
         TypeError: *fault* is async, or no function; or it is `jump_clock` itself, which is called
-            with the seconds to give a fault.
+            with the seconds to give a fault; or *at* is no number.
     """
     check_fault(fault)
-    if at < 1:
-        raise ValueError(f"steps are counted from 1: a fault cannot happen before step {at}")
+    check_step(at)
     return Injection(fault, at)
 
 
@@ -175,6 +183,7 @@ class Simulation:
         telling: bool = False,
     ) -> None:
         check_loop(loop)
+        check_strategy(strategy)
         self.seed = seed
         self.loop: LoopName = loop
         self.random = random.Random(seed)
@@ -185,8 +194,13 @@ class Simulation:
         self._monitored = monitored
         self._monitors: list[Monitor] = []
         self._faults: dict[int, list[Fault]] = {}
+        self._misuse: BaseException | None = None  # whoever called us is told, whatever became
         for injection in faults:
-            self.inject(injection.fault, at=injection.at)
+            if not isinstance(injection, Injection):
+                raise TypeError(
+                    f"faults are made by inject(fault, at=step), and {name_of(injection)} is not"
+                )
+            self._faults.setdefault(injection.at, []).append(injection.fault)
         self._max_steps = max_steps
         self._ended_at = 0
         self._victims: list[Any] = []
@@ -293,8 +307,18 @@ class Simulation:
             scope.cancel()
 
     def inject(self, fault: Fault, *, at: int) -> None:
-        """Have something happen before a step that is still to come, see the function `inject`."""
+        """Have something happen before a step that is still to come, see the function `inject`.
+
+        Raises:
+            ValueError: that step is over.
+            TypeError: *fault* is none, see `inject`, or *at* is no number.
+        """
         check_fault(fault)
+        check_step(at)
+        if at <= self.step:
+            raise ValueError(
+                f"a fault cannot happen before step {at}: {self.step} steps of this run are over"
+            )
         self._faults.setdefault(at, []).append(fault)
 
     async def wait_all_tasks_blocked(self) -> None:
@@ -322,6 +346,10 @@ class Simulation:
                 raise Unstoppable(
                     f"the scenario was to end and ignores its cancellation: {self.error}"
                 )
+            return
+        if self.scheduler.misuse is not None:
+            self._misuse = self.scheduler.misuse
+            self.end(self._misuse)
             return
         for monitor in self._monitors:
             if not monitor.look():
@@ -379,7 +407,11 @@ class Simulation:
         raised: BaseException | None = None
 
         async def main() -> None:
-            value.append(await scenario(self))
+            result = scenario(self)
+            self._misuse = is_awaited(result, scenario)
+            if self._misuse is not None:
+                raise self._misuse
+            value.append(await result)
 
         with _own_randomness(self.seed), warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
@@ -389,6 +421,8 @@ class Simulation:
                 if isinstance(exc, KeyboardInterrupt) and not self.interrupted:
                     raise
                 raised = exc
+        if self._misuse is not None:
+            raise self._misuse
         error = self.error
         if error is None:
             error = raised
@@ -533,29 +567,39 @@ def simulate(
     Raises:
         BaseException: what the scenario raised, with a note that says how to repeat it; or
             `InvariantViolation`, its subclasses `Stuck` and `TooLong` among them.
-        ValueError: there is no such *loop*; or the scenario has succeeded before the step of one of
-            the *faults*, which has tried nothing.
+        ValueError: there is no such *loop*; or a fault has tried nothing: the scenario has
+            succeeded before its step, or there was no `victim` to be cancelled; or the *strategy*
+            has chosen nobody.
+        TypeError: an argument is of the wrong type; or the scenario is not async.
         RuntimeError: an event loop runs in this thread already.
     """
+    check_scenario(scenario)
+    check_options(options, RunOptions.__annotations__, "simulate")
     run = run_scenario(scenario, seed=seed, loop=loop, strategy=strategy, faults=faults, **options)
     if run.error is not None:
         add_note(run.error, f"in a simulated run, whose trace is {run.trace}")
         raise run.error
     for injection in run.missed_faults:
-        if injection in faults:
-            raise ValueError(
-                f"{describe_missed(injection, run)}: give a step up to {run.steps}, or try all "
-                "with explore_fault"
-            )
+        raise ValueError(
+            f"{describe_missed(injection, run)}: give a step up to {run.steps}, or try all with "
+            "explore_fault"
+        )
+    if run.missed_victim:
+        raise ValueError(NO_VICTIM)
     return run
+
+
+NO_VICTIM: Final = (
+    "the fault was to cancel a victim, and the scenario has none, so nothing was tried: put what "
+    "is to be cancelled into `with sim.victim():`"
+)
 
 
 def describe_missed(injection: Injection, run: Run[Any]) -> str:
     """Say that a fault did not happen in a run."""
-    name = getattr(injection.fault, "__name__", repr(injection.fault))
     return (
-        f"the fault {name} was to happen before step {injection.at}, and the run ended after step "
-        f"{run.steps}"
+        f"the fault {name_of(injection.fault)} was to happen before step {injection.at}, and the "
+        f"run ended after step {run.steps}"
     )
 
 
@@ -570,6 +614,7 @@ def run_scenario(
     **options: Unpack[RunOptions],
 ) -> Run[T]:
     """Do what `simulate` does, and give the run if it has failed, too."""
+    check_seed(seed)
     simulation = Simulation(
         seed=seed,
         loop=loop,
@@ -601,9 +646,15 @@ def collect_garbage(sim: Simulation) -> None:
 
 
 def jump_clock(seconds: float) -> Fault:
-    """Give a fault that puts the clock forward: ``jump_clock(60)``."""
+    """Give a fault that puts the clock forward: ``jump_clock(60)``.
+
+    Raises:
+        ValueError: *seconds* is less than 0.
+        TypeError: it is no number.
+    """
     if isinstance(seconds, Simulation):  # it was given as the fault
         check_fault(jump_clock)
+    check_number(seconds, "seconds", 0, "how far the clock jumps")
     return Jump(seconds)
 
 

@@ -117,6 +117,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _take_over(item: pytest.Item, marker: pytest.Mark) -> None:
     test: Any = getattr(item, "obj", None)
+    if getattr(test, "is_hypothesis_test", False):
+        raise pytest.UsageError(
+            f"{item.nodeid}: simulate is no mark for a test with @given, which calls it many "
+            "times: leave the mark out, make it a plain function, and call simulate() in it"
+        )
     if not isinstance(item, pytest.Function) or not is_async(test):
         raise pytest.UsageError(
             f"{item.nodeid}: simulate is a mark for async test functions, and this is none"
