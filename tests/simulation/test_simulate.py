@@ -20,9 +20,12 @@ import pytest
 import sniffio
 import trio
 
+from trio_agents import AgentId
 from trio_agents.testing import (
+    Act,
     InvariantViolation,
     Plain,
+    ScriptedAgent,
     Simulation,
     Stuck,
     TooLong,
@@ -32,13 +35,17 @@ from trio_agents.testing import (
     cancel_victim,
     collect_garbage,
     explore_fault,
+    hangs,
     inject,
     jump_clock,
     press_ctrl_c,
     replay,
+    sends,
     simulate,
 )
 from trio_agents.testing._pilot import Unstoppable
+from trio_agents.testing._schedule import Replayed
+from trio_agents.testing._simulation import run_scenario
 
 
 async def three_tasks(sim: Simulation) -> str:
@@ -555,3 +562,37 @@ def test_a_strategy_of_one_s_own_decides(on: Any) -> None:
     assert first[0] == "a0"
     assert last[0] == "c0"
     assert Trace("trio", 0, {}).choices == {}
+
+
+# Whose line it is that waits, where none of the program's does.
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (hangs(), r"handler of s/1 > hangs\(\)"),
+        (sends("x", AgentId("s", "2")), "send_message to s/2"),
+    ],
+)
+def test_who_is_stuck_in_a_scripted_agent_is_named(on: Any, act: Act, words: str) -> None:
+    async def scenario(sim: Simulation) -> None:
+        async with sim.open_runtime() as runtime:
+            await ScriptedAgent.register(runtime, "s", lambda: ScriptedAgent(hangs()))
+            async with anyio.create_task_group() as group:
+                group.start_soon(runtime.send_message, act, AgentId("s", "1"))
+
+    with pytest.raises(Stuck, match=words):
+        simulate(scenario, loop=on)
+
+
+def test_tasks_that_have_not_begun_are_named_after_their_functions(on: Any) -> None:
+    async def first() -> None: ...
+
+    async def second() -> None: ...
+
+    async def scenario(sim: Simulation) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(first)
+            group.start_soon(second)
+
+    last_first = Replayed(dict.fromkeys(range(10), 1))
+    turns = run_scenario(scenario, seed=0, loop=on, strategy=last_first, telling=True).turns
+    assert any("(second) goes on before" in turn and "(first)" in turn for turn in turns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import re
 import threading
 import weakref
 from collections import deque
@@ -241,7 +242,10 @@ def _only_looks(handle: Any) -> bool:
 
 
 def _name(task: asyncio.Task[Any]) -> str:
-    return getattr(task.get_coro(), "__qualname__", task.get_name())
+    # anyio names tasks after their functions; asyncio numbers them, and the coroutine says more.
+    name = task.get_name()
+    is_number = re.fullmatch(r"Task-\d+", name)
+    return getattr(task.get_coro(), "__qualname__", name) if is_number else name
 
 
 def _describe(task: asyncio.Task[Any]) -> str:
