@@ -1,9 +1,9 @@
 """A race in an agent, found by exploring schedules, and replayed."""
 
+# [agents]
 import sys
 from dataclasses import dataclass
 
-# [agents]
 import anyio
 
 from trio_agents import AgentId, MessageContext, RoutedAgent, rpc

@@ -1,11 +1,14 @@
 """A fault at each step of a scenario."""
 
+# [head]
 from dataclasses import dataclass
 
 import anyio
 
 from trio_agents import AgentId, MessageContext, RoutedAgent, rpc
 from trio_agents.testing import Simulation, cancel_victim, explore_fault, inject, simulate
+
+# [/head]
 
 
 @dataclass
