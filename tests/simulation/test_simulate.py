@@ -21,6 +21,7 @@ import sniffio
 import trio
 
 from trio_agents import AgentId
+from trio_agents._loops._detached import start_detached
 from trio_agents.testing import (
     Act,
     InvariantViolation,
@@ -286,6 +287,90 @@ def test_tasks_that_a_scenario_leaves_running_fail_it() -> None:
 
     with pytest.raises(InvariantViolation, match="tasks were left: sleep"):
         simulate(leave, loop="asyncio")
+
+
+async def leave_a_system_task(sim: Simulation) -> None:
+    trio.lowlevel.spawn_system_task(trio.sleep_forever)
+    await trio.sleep(1)
+
+
+def test_system_tasks_of_trio_that_a_scenario_leaves_running_fail_it() -> None:
+    with pytest.raises(InvariantViolation, match=r"tasks were left: trio\.sleep_forever"):
+        simulate(leave_a_system_task)
+
+
+def test_system_tasks_are_noticed_on_a_trio_that_keeps_its_scheduler_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_simulation, "missing_hooks", lambda: ["trio._core._run._r"])
+    with (
+        pytest.warns(RuntimeWarning, match="the same seed may give another run"),
+        pytest.raises(InvariantViolation, match=r"tasks were left: trio\.sleep_forever"),
+    ):
+        simulate(leave_a_system_task)
+
+
+def test_a_system_task_that_is_about_to_end_was_not_left() -> None:
+    async def end_soon() -> None:
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+
+    async def scenario(sim: Simulation) -> None:
+        trio.lowlevel.spawn_system_task(end_soon)
+        start_detached(end_soon, "detached")
+
+    simulate(scenario)
+
+
+def test_a_system_task_that_never_rests_takes_too_long() -> None:
+    async def spin() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+
+    async def scenario(sim: Simulation) -> None:
+        trio.lowlevel.spawn_system_task(spin)
+
+    with pytest.raises(TooLong):
+        simulate(scenario, max_steps=100)
+
+
+def test_what_a_system_task_raises_at_the_end_is_raised() -> None:
+    async def fail() -> None:
+        await trio.lowlevel.checkpoint()
+        raise KeyError("mine")
+
+    async def scenario(sim: Simulation) -> None:
+        trio.lowlevel.spawn_system_task(fail)
+
+    with pytest.raises(trio.TrioInternalError):
+        simulate(scenario)
+
+
+def test_a_system_task_adds_nothing_to_what_a_scenario_has_raised() -> None:
+    async def scenario(sim: Simulation) -> None:
+        await leave_a_system_task(sim)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        simulate(scenario)
+
+
+def test_a_generator_that_trio_closes_is_no_task_that_was_left() -> None:
+    async def numbers() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    async def forget(sim: Simulation) -> None:
+        async for _ in numbers():
+            break
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="was garbage collected before it had been exhausted"):
+        simulate(forget)
 
 
 def test_a_generator_that_asyncio_is_about_to_close_is_no_task_that_was_left() -> None:

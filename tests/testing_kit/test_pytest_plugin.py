@@ -143,6 +143,7 @@ def test_a_leak_is_an_error_of_the_test(run: Run) -> None:
 
 ON_ASYNCIO = """
 import asyncio
+import concurrent.futures
 from trio_agents.testing import Probe, hangs, sleeps
 pytestmark = pytest.mark.anyio
 
@@ -189,6 +190,71 @@ LEFT_ON_ASYNCIO = {
         LOG.append(asyncio.create_task(runtime.send_message("x", probe.id)))
         """,
         ".send_message (",
+    ),
+    "a task of a shield": ("LOG.append(asyncio.shield(asyncio.sleep(1000)))", " > sleep ("),
+    "a task of a gather": (
+        "LOG.append(asyncio.gather(asyncio.sleep(1000)))",
+        " > sleep (",
+    ),
+    "a task of a gather that is kept until it is done": (
+        """
+        LOG.append(asyncio.gather(asyncio.sleep(1000)))
+        LOG[-1].add_done_callback(LOG.remove)
+        """,
+        " > sleep (",
+    ),
+    "a task of a shielded gather": (
+        """
+        tasks = asyncio.gather(asyncio.sleep(1000))
+        LOG.append(asyncio.gather(asyncio.shield(tasks)))
+        """,
+        " > sleep (",
+    ),
+    "a task of a gather that has failed": (
+        """
+        async def fail():
+            raise KeyError
+        with pytest.raises(KeyError):
+            await asyncio.gather(asyncio.sleep(1000), fail())
+        """,
+        " > sleep (",
+    ),
+    "a task of as_completed": (
+        """
+        LOG.append(asyncio.as_completed([asyncio.sleep(0, "first"), asyncio.sleep(1000)]))
+        assert await next(LOG[-1]) == "first"
+        """,
+        " > sleep (",
+    ),
+    "a task that was begun as if by a thread": (
+        """
+        loop = asyncio.get_running_loop()
+        LOG.append(asyncio.run_coroutine_threadsafe(asyncio.sleep(1000), loop))
+        """,
+        " > sleep (",
+    ),
+    "a request of a gather": (
+        """
+        probe.answer_with(hangs())
+        LOG.append(asyncio.gather(runtime.send_message("x", probe.id)))
+        """,
+        ".send_message (",
+    ),
+    "a request of a gather that nothing holds": (
+        """
+        probe.answer_with(hangs())
+        asyncio.gather(runtime.send_message("x", probe.id))
+        """,
+        ".send_message (",
+    ),
+    "a request that a task waits for behind a shield": (
+        """
+        probe.answer_with(hangs())
+        async def other():
+            await asyncio.shield(runtime.send_message("x", probe.id))
+        LOG.append(asyncio.create_task(other()))
+        """,
+        "other (",
     ),
     "a task of an agent": (
         """
@@ -297,17 +363,74 @@ def test_what_fixtures_and_runtimes_end_is_not_left(run: Run, arguments: str, ma
     ).assert_outcomes(passed=2 if mark == "anyio" else 1)
 
 
-def test_what_a_handler_waits_for_is_not_left(run: Run) -> None:
-    body = """
-        async def answer(message, ctx):
-            await asyncio.gather(asyncio.sleep(0.05), asyncio.sleep(0.05))
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(asyncio.sleep(0.05))
+WAITED_FOR = {
+    "a gather": "await asyncio.gather(asyncio.sleep(0.05), asyncio.sleep(0.05))",
+    "a gather of gathers": "await asyncio.gather(asyncio.gather(asyncio.sleep(0.05)))",
+    "a task group": """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(0.05))
+        """,
+    "a shield": "await asyncio.shield(asyncio.sleep(0.05))",
+    "a wait": "await asyncio.wait([asyncio.create_task(asyncio.sleep(0.05))])",
+    "a wait with a timeout": "await asyncio.wait_for(asyncio.sleep(0.05), 1000)",
+    "all that complete": """
+        for task in asyncio.as_completed([asyncio.sleep(0.05)]):
+            await task
+        """,
+    "all that complete, and it is busy with one": """
+        for task in asyncio.as_completed([asyncio.sleep(0), asyncio.sleep(0.05)]):
+            await task
+            await asyncio.sleep(0.04)
+        """,
+    "all that complete, in a generator": """
+        async def results():
+            for task in asyncio.as_completed([asyncio.sleep(0), asyncio.sleep(0.05)]):
+                await task
+                await asyncio.sleep(0.04)
+                yield
+        async for _ in results():
+            pass
+        """,
+    "a gather, later": """
+        tasks = asyncio.gather(asyncio.sleep(0.05))
+        await asyncio.sleep(0.04)
+        assert await tasks == [None]
+        """,
+    "a thread": """
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(
+            lambda: asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
+        )
+        """,
+    "a thread that waits for several": """
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(
+            lambda: concurrent.futures.wait(
+                [asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop)]
+            )
+        )
+        """,
+    "a future of a thread": """
+        loop = asyncio.get_running_loop()
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop))
+        """,
+}
 
-        probe.answer_with(answer)
+
+@pytest.mark.parametrize("wait", WAITED_FOR.values(), ids=WAITED_FOR.keys())
+def test_what_a_handler_waits_for_is_not_left(run: Run, wait: str) -> None:
+    answer = written("message, ctx", wait, "").replace("test_it", "answer")
+    body = """
+        async def answered(message, ctx):
+            await answer(message, ctx)
+            LOG.append("answered")
+
+        probe.answer_with(answered)
         await runtime.publish_message("x", DefaultTopicId())
         """
-    run(written("no_leaks, runtime, probe", body, ON_ASYNCIO)).assert_outcomes(passed=1)
+    check = "\ndef test_after():\n    assert LOG == ['answered']\n"
+    result = run(written("no_leaks, runtime, probe", body, ON_ASYNCIO + answer) + check)
+    result.assert_outcomes(passed=2)
 
 
 def test_a_nursery_of_pytest_trio_is_not_left(run: Run) -> None:

@@ -28,6 +28,7 @@ from trio._core import _thread_cache
 from .._core._reaper import Reaper
 from .._core._runtime import Runtime
 from .._core._workers import Workers
+from ._awaited import WAITS_OF, cancel, is_awaited
 from ._leak import Leak
 
 __all__ = ["Census", "Strays"]
@@ -106,15 +107,27 @@ class Strays:
 
         Whoever closes the runtime would otherwise wait for ever with a request of theirs.
         """
-        found: list[Leak] = []
-        for task in _tasks():
-            if task in self._before or _is_waited_for(task):
-                continue
-            advice = "goes on behind the test and nobody waits for it: await it, or cancel it"
-            found.append(Leak("task", f"{_describe_task(task)} {advice}"))
-            if not isinstance(task, trio.lowlevel.Task):
-                task.cancel("left behind by a test")
+        new = [task for task in _tasks() if task not in self._before]
+        strays = [task for task in new if not _is_waited_for(task)]
+        advice = "goes on behind the test and nobody waits for it: await it, or cancel it"
+        found = [Leak("task", f"{_describe_task(task)} {advice}") for task in strays]
+        if asyncio._get_running_loop() is not None:
+            _cancel(strays, new)
         return found
+
+
+def _cancel(strays: list[Any], new: list[Any]) -> None:
+    """Cancel tasks of asyncio, and those of *new* that nobody but these waits for.
+
+    A shield() or a wait() would not pass the cancellation on.
+    """
+    ending = set[Any]()
+    more = strays
+    while more:
+        ending.update(more)
+        more = [task for task in new if task not in ending and not is_awaited(task, ending)]
+    for task in ending:
+        cancel(task, "left behind by a test")
 
 
 # --- tasks
@@ -144,7 +157,6 @@ def _tasks_below(task: trio.lowlevel.Task) -> Iterator[trio.lowlevel.Task]:
 # A runtime has as many of these as it ever needed, until its block ends. Those that work are found
 # by their messages.
 _RUNTIMES_OWN: Final = frozenset({Workers._work.__code__, Reaper._reap.__code__})
-_WAITS_OF: Final = re.compile(r"(trio|anyio|asyncio)($|\.)")
 
 
 def _is_a_runtimes(task: Any) -> bool:
@@ -157,22 +169,13 @@ def _is_waited_for(task: Any) -> bool:
         # All others are in a nursery that some block of the program has to leave.
         nursery = task.parent_nursery
         return nursery is not None and nursery.parent_task is not trio.lowlevel.current_root_task()
-    # Who waits has asked the task to be called; there is no other trace of it before Python 3.14.
-    return any(_waits(callback) for callback, _ in task._callbacks or ())
-
-
-def _waits(callback: Any) -> bool:
-    # A task that awaits has its own method called; gather() and task groups, a function of theirs.
-    # What a program has called does not wait: set.discard() keeps count of the tasks that run.
-    if isinstance(getattr(callback, "__self__", None), asyncio.Task):
-        return True
-    return _WAITS_OF.match(getattr(callback, "__module__", None) or "") is not None
+    return is_awaited(task)
 
 
 def _describe_task(task: Any) -> str:
     """Name a task, and the two places of the program where it waits that say most."""
     frames = list(_await_frames(task))
-    own = [f for f in frames if not _WAITS_OF.match(f.f_globals.get("__name__", ""))]
+    own = [f for f in frames if not WAITS_OF.match(f.f_globals.get("__name__", ""))]
     name = task.name if isinstance(task, trio.lowlevel.Task) else task.get_name()
     return " > ".join([name, *(_describe_frame(frame) for frame in (own or frames)[-2:])])
 

@@ -52,6 +52,7 @@ class TrioRun(trio.abc.Clock):
         self._idle = 0  # how often in a row nothing could go on
         self._scope = trio.CancelScope()
         self._runner: object = None
+        self._left: list[str] = []
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run *main*.
@@ -62,8 +63,10 @@ class TrioRun(trio.abc.Clock):
 
         async def call() -> None:
             self._runner = scheduling.GLOBAL_RUN_CONTEXT.runner
+            before = _system_tasks()
             with self._scope:
                 await main()
+                self._left = await _left_since(before)
 
         with self._in_charge():
             try:
@@ -152,8 +155,8 @@ class TrioRun(trio.abc.Clock):
         return [] if root is None else list(_describe_below(root))
 
     def left_over(self) -> list[str]:
-        """Nothing is ever left over: trio's run ends with its last task."""
-        return []
+        """Name the system tasks that the scenario has left running. All others end before it."""
+        return self._left
 
 
 class LooseTrioRun:
@@ -168,6 +171,7 @@ class LooseTrioRun:
         self._pilot = pilot
         self._clock = trio.testing.MockClock(autojump_threshold=0)
         self._scope = trio.CancelScope()
+        self._left: list[str] = []
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:
         """Run *main*.
@@ -177,10 +181,12 @@ class LooseTrioRun:
         """
 
         async def call() -> None:
+            before = _system_tasks()
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch)
                     await main()
+                    self._left = await _left_since(before)
                     nursery.cancel_scope.cancel()
 
         trio.run(call, clock=self._clock, instruments=[_Steps(self._pilot)])
@@ -216,8 +222,8 @@ class LooseTrioRun:
         return [] if root is None else list(_describe_below(root))
 
     def left_over(self) -> list[str]:
-        """Nothing is ever left over: trio's run ends with its last task."""
-        return []
+        """Name the system tasks that the scenario has left running. All others end before it."""
+        return self._left
 
 
 class _Steps(trio.abc.Instrument):
@@ -267,6 +273,31 @@ class _Lots:
             run.choose(batch)
         else:
             self._generator.shuffle(batch)
+
+
+def _system_tasks() -> list[trio.lowlevel.Task]:
+    """List the tasks that trio itself would end after the main task, and the main task."""
+    root = trio.lowlevel.current_root_task()
+    nurseries = [] if root is None else root.child_nurseries
+    tasks = [task for nursery in nurseries for task in nursery.child_tasks]
+    # A set says in which order they come. It may be another in each run.
+    return sorted((task for task in tasks if not _closes_generator(task)), key=lambda t: t.name)
+
+
+async def _left_since(before: list[trio.lowlevel.Task]) -> list[str]:
+    """Describe the system tasks that have come since *before*, and that do not end by themselves.
+
+    What is about to end, as the library's own do that somebody has just stopped, takes a few steps
+    more. There are no more steps where there is no such task.
+    """
+    if any(task not in before for task in _system_tasks()):
+        await trio.testing.wait_all_tasks_blocked()
+    return [describe_task(task.name, task.coro) for task in _system_tasks() if task not in before]
+
+
+def _closes_generator(task: trio.lowlevel.Task) -> bool:
+    # trio's own way to close a generator that was garbage. The run ends when it has ended.
+    return getattr(task.coro, "__qualname__", "") == "AsyncGenerators._finalize_one"
 
 
 def _describe_below(task: trio.lowlevel.Task) -> Iterator[str]:
