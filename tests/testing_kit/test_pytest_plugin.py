@@ -443,6 +443,12 @@ def test_a_nursery_of_pytest_trio_is_not_left(run: Run) -> None:
     ).assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("arguments", ["no_leaks", "runtime, no_leaks", "no_leaks, runtime"])
+def test_a_thread_of_the_loop_s_own_is_not_left(run: Run, arguments: str) -> None:
+    body = "await asyncio.to_thread(int)"
+    run(written(arguments, body, ON_ASYNCIO)).assert_outcomes(passed=1)
+
+
 def test_a_test_that_never_rests_is_not_waited_for(run: Run) -> None:
     body = """
         async def spin():

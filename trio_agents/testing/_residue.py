@@ -205,6 +205,8 @@ def _await_frames(task: Any) -> Iterator[FrameType]:
 # --- threads
 
 _TRIOS_OWN: Final = re.compile(r"Trio thread \d+")
+# Of an event loop's executor, which nobody can ask for it when the loop does not run just now.
+_ASYNCIOS_OWN: Final = re.compile(r"asyncio_\d+")
 
 
 def _working_threads() -> list[threading.Thread]:
@@ -218,6 +220,8 @@ def _working_threads() -> list[threading.Thread]:
     threads: list[threading.Thread] = []
     for thread in threading.enumerate():
         if thread in resting or thread in getattr(thread, "idle_workers", ()):  # anyio's
+            continue
+        if _ASYNCIOS_OWN.fullmatch(thread.name):
             continue
         if workers is None and _TRIOS_OWN.fullmatch(thread.name):
             continue  # a trio that keeps its books elsewhere: a busy thread has another name
