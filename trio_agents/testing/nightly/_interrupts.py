@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from types import CodeType, FrameType
@@ -146,20 +147,29 @@ def try_lines(watch: Watch) -> None:
         random = Random(seed)
         name = names[seed % len(names)]
         program = PROGRAMS[name]
-        for loop in LOOPS:
-            for line, times in _lines(program, seed=seed, loop=loop).items():
-                if not watch.goes_on():
-                    return
-                tracer = LineTracer(line, random.randint(1, times))
-                run = _run(program, tracer, seed=seed, loop=loop)
-                if tracer.acted:  # some lines depend on the order in a set
-                    watch.met(loop)
-                    if run.error is None or not _is_one_interrupt(run.error):
-                        watch.violation(
-                            f"{name}, {run.trace}, Ctrl-C at {tracer}: one KeyboardInterrupt was "
-                            f"to leave the run, and what did is {run.error!r}"
-                        )
-                watch.done()
+        lines = [_lines(program, seed=seed, loop=loop).items() for loop in LOOPS]
+        for both in zip_longest(*lines):  # in turn, so that a short run has both
+            for loop, found in zip(LOOPS, both, strict=True):
+                if found is not None:
+                    if not watch.goes_on():
+                        return
+                    line, times = found
+                    tracer = LineTracer(line, random.randint(1, times))
+                    _try_line(watch, name, program, tracer, seed=seed, loop=loop)
+
+
+def _try_line(
+    watch: Watch, name: str, program: Program, tracer: LineTracer, *, seed: int, loop: LoopName
+) -> None:
+    run = _run(program, tracer, seed=seed, loop=loop)
+    if tracer.acted:  # some lines depend on the order in a set
+        watch.met(loop)
+        if run.error is None or not _is_one_interrupt(run.error):
+            watch.violation(
+                f"{name}, {run.trace}, Ctrl-C at {tracer}: one KeyboardInterrupt was to leave the "
+                f"run, and what did is {run.error!r}"
+            )
+    watch.done()
 
 
 ROWS: Final = (
