@@ -221,8 +221,15 @@ class Kernel:
             else:
                 self._send("control", "interrupt_request", {})
             # It answers when it has come to an end with all that it was asked before.
-            await self._next({"shell": {self._send("shell", "kernel_info_request", {})}})
-            return True
+            asked = {self._send("shell", "kernel_info_request", {})}
+            await self._next({"shell": asked})
+            # What it has published until then may be more than fits on the way: it is read, or it
+            # would crowd out what the next code publishes. As in `execute`, an answer may be lost.
+            while True:
+                with anyio.move_on_after(_ASK_AGAIN):
+                    await self._next({"iopub": asked})
+                    return True
+                asked.add(self._send("shell", "kernel_info_request", {}))
         return False
 
     async def close(self, grace: float) -> None:
