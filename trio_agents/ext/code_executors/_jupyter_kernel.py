@@ -164,14 +164,8 @@ class Kernel:
             KernelDied: it has ended instead, or does not answer.
         """
         with anyio.move_on_after(_STARTING):
-            while True:
-                # What is published before the subscription has come through is not seen. So it is
-                # asked until what it publishes about the question is.
-                asked = {self._send("shell", "kernel_info_request", {})}
-                await self._next({"shell": asked})
-                with anyio.move_on_after(_ASK_AGAIN):
-                    await self._next({"iopub": asked})
-                    return
+            await self._catch_up()
+            return
         raise KernelDied(f"the kernel does not answer: {self.last_words()}")
 
     async def execute(self, code: str, take: Callable[[str, Mapping[str, Any]], object]) -> Done:
@@ -220,17 +214,27 @@ class Kernel:
                 self._child.send_signal(signal.SIGINT)
             else:
                 self._send("control", "interrupt_request", {})
-            # It answers when it has come to an end with all that it was asked before.
-            asked = {self._send("shell", "kernel_info_request", {})}
-            await self._next({"shell": asked})
-            # What it has published until then may be more than fits on the way: it is read, or it
-            # would crowd out what the next code publishes. As in `execute`, an answer may be lost.
-            while True:
-                with anyio.move_on_after(_ASK_AGAIN):
-                    await self._next({"iopub": asked})
-                    return True
-                asked.add(self._send("shell", "kernel_info_request", {}))
+            await self._catch_up()
+            return True
         return False
+
+    async def _catch_up(self) -> None:
+        """Wait until it is through with all that it was asked before, and read what that published.
+
+        Unread, that would crowd out what the next code publishes. The word that ends it may be
+        lost: when too much is published, or before the subscription has come through. So the kernel
+        is asked until it publishes about a question.
+
+        Raises:
+            KernelDied: its process has ended.
+        """
+        asked = {self._send("shell", "kernel_info_request", {})}
+        await self._next({"shell": asked})
+        while True:
+            with anyio.move_on_after(_ASK_AGAIN):
+                await self._next({"iopub": asked})
+                return
+            asked.add(self._send("shell", "kernel_info_request", {}))
 
     async def close(self, grace: float) -> None:
         """End it, killed if it takes longer than *grace*. Shielded: cancelled, it ends as well."""
