@@ -235,8 +235,10 @@ def lane_of_my_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 ROW = """
-def row(name, work):
-    return Row(name=name, title="", family="", goal=8, unit="", promise="", work=work)
+def row(name, work, weight=1.0):
+    return Row(
+        name=name, title="", family="", goal=8, unit="", promise="", work=work, weight=weight
+    )
 
 def works(watch):
     while watch.goes_on():
@@ -278,7 +280,7 @@ def test_a_row_that_cannot_run_here_is_told_and_not_run() -> None:
     assert night.reports == {}
 
 
-def test_rows_that_measure_run_when_all_others_have_ended(lane_of_my_rows: Any) -> None:
+def test_rows_that_measure_run_before_all_others_begin(lane_of_my_rows: Any) -> None:
     lane_of_my_rows(ROW + "ROWS = (row('measures', works), row('works', works))")
     seen: list[str] = []
     run_rows(
@@ -288,8 +290,40 @@ def test_rows_that_measure_run_when_all_others_have_ended(lane_of_my_rows: Any) 
         seed=0,
         on_change=lambda night, name: seen.append(name),
     )
-    assert seen == sorted(seen, key=["works", "measures"].index)
+    assert seen == sorted(seen, key=["measures", "works"].index)
     assert set(seen) == {"works", "measures"}
+
+
+def test_the_row_with_the_greatest_weight_comes_last_and_gets_all_that_is_left(
+    lane_of_my_rows: Any,
+) -> None:
+    # Each says how much time it has, and takes none of it.
+    lane_of_my_rows(
+        ROW
+        + """
+def tells(watch):
+    watch.figure("seconds", watch._seconds)
+    watch.done()
+
+ROWS = (row('heavy', tells, 6), row('light', tells, 2), row('measures', tells))
+"""
+    )
+    seen: list[str] = []
+    night = run_rows(
+        [row("heavy", weight=6), row("light", weight=2), row("measures", alone=True, weight=2)],
+        seconds=1000,
+        lanes=1,
+        seed=0,
+        on_change=lambda night, name: seen.append(name),
+    )
+    assert list(dict.fromkeys(seen)) == ["measures", "light", "heavy"]
+    had = {name: report.figures["seconds"] for name, report in night.reports.items()}
+    # A fifth, a quarter of all the rest, and all that is left then, but for what starting takes.
+    assert had == {
+        "measures": pytest.approx(200, abs=1),
+        "light": pytest.approx(250, abs=50),
+        "heavy": pytest.approx(1000, abs=200),
+    }
 
 
 def test_violations_are_passed_on_when_a_lane_has_told_them(lane_of_my_rows: Any) -> None:
@@ -424,6 +458,15 @@ def run_command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
+
+
+def test_rows_may_be_chosen_one_after_the_other(tmp_path: Path) -> None:
+    done = run_command("--list", "--only", "soak-trio", "--only", "deep,circles", cwd=tmp_path)
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "circles",
+        "deep",
+        "soak-trio",
+    ]
 
 
 def test_the_command_lists_its_rows(tmp_path: Path) -> None:

@@ -51,7 +51,12 @@ def _no_nan(_context: click.Context, _option: click.Parameter, value: float) -> 
     help="How many.",
 )
 @click.option("--seed", default=0, show_default=True, help="Where the seeds begin.")
-@click.option("--only", default="", help="Names of rows, with commas between.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAMES",
+    help="Names of rows, with commas between. May be given several times.",
+)
 @click.option("--quick", is_flag=True, help="What every change has to pass, however long it takes.")
 @click.option("--list", "is_listing", is_flag=True, help="Show the rows, and run nothing.")
 @click.option(
@@ -63,7 +68,7 @@ def main(
     minutes: float,
     processes: int,
     seed: int,
-    only: str,
+    only: tuple[str, ...],
     quick: bool,
     is_listing: bool,
     report: Path | None,
@@ -114,8 +119,8 @@ def main(
     sys.exit(1 if night.violated or rare else 0)
 
 
-def _chosen(only: str) -> list[Row]:
-    names = [name for name in only.split(",") if name]
+def _chosen(only: tuple[str, ...]) -> list[Row]:
+    names = [name for names in only for name in names.split(",") if name]
     unknown = set(names) - {row.name for row in ROWS}
     if unknown:
         known = ", ".join(row.name for row in ROWS)

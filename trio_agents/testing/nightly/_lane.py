@@ -130,7 +130,7 @@ def decode(line: str) -> Told:
 
 
 def main(arguments: list[str]) -> None:
-    """Run a lane as the runner asks: index, lanes, seconds, seed, names and goals of rows."""
+    """Run a lane as the runner asks: index, lanes, seconds, seed, and rows with their goals."""
     from ._rows import ROWS
 
     index, lanes, seconds, seed, *wanted = arguments
@@ -140,7 +140,8 @@ def main(arguments: list[str]) -> None:
     # Nor are the failures that they mean to have, for anybody, nor that nobody logs them.
     logging.lastResort = logging.NullHandler()
     warnings.filterwarnings("ignore", EXPECTED_WARNING, RuntimeWarning)
-    chosen = [attrs.evolve(row, goal=goals[row.name]) for row in ROWS if row.name in goals]
+    rows = {row.name: row for row in ROWS}
+    chosen = [attrs.evolve(rows[name], goal=goal) for name, goal in goals.items()]
     run_lane(
         chosen, index=int(index), lanes=int(lanes), seconds=float(seconds), seed=int(seed), out=out
     )

@@ -85,11 +85,13 @@ def run_rows(
 ) -> Night:
     """Run rows in several processes.
 
-    First all lanes do every row that may have company, then one process does those that measure.
+    First one process does those that measure, then all lanes do every row that may have company,
+    the one with the greatest weight last.
 
     Args:
         rows: What to run.
-        seconds: How long, in all. A row that reaches its goal sooner leaves its time to others.
+        seconds: How long, in all. A row that reaches its goal sooner leaves its time to those after
+            it, so the run ends early only if the last one reaches its goal.
         lanes: How many processes.
         seed: Where the seeds begin.
         on_change: Called with the night so far, and the name of the row that has got on.
@@ -141,16 +143,22 @@ class _Runner:
             batches.cancel()
 
     async def _run_batches(self, seconds: float) -> None:
+        end = trio.current_time() + seconds
         able = [row for row in self.night.rows if row.name not in self.night.missing]
-        weight = sum(row.weight for row in able) or 1.0
-        for alone in (False, True):
-            batch = [row for row in able if row.alone is alone]
-            share = sum(row.weight for row in batch) / weight
-            lanes = 1 if alone else self.night.lanes
-            if batch:
-                async with trio.open_nursery() as nursery:
-                    for index in range(lanes):
-                        nursery.start_soon(self._run_lane, batch, seconds * share, index, lanes)
+        measuring = [row for row in able if row.alone]
+        others = [row for row in able if not row.alone]
+        if measuring:
+            share = sum(row.weight for row in measuring) / sum(row.weight for row in able)
+            await self._run_batch(measuring, seconds * share, lanes=1)
+        if others:
+            # What a row leaves of its time is for those behind it: the last is one that can use it.
+            others.sort(key=lambda row: row.weight)
+            await self._run_batch(others, end - trio.current_time(), lanes=self.night.lanes)
+
+    async def _run_batch(self, rows: Sequence[Row], seconds: float, *, lanes: int) -> None:
+        async with trio.open_nursery() as nursery:
+            for index in range(lanes):
+                nursery.start_soon(self._run_lane, rows, seconds, index, lanes)
 
     async def _run_lane(self, rows: Sequence[Row], seconds: float, index: int, lanes: int) -> None:
         """Start the process of a lane, and another one for the rest if a row has killed it."""
