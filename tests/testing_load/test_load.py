@@ -18,12 +18,13 @@ from trio_agents._sansio._cancellation import CancellationToken
 from trio_agents._sansio._options import Overflow
 from trio_agents.testing._schedule import LoopName
 from trio_agents.testing.nightly import (
+    _load_aftermath,
     _load_cancel,
     _load_isolation,
     _load_overload,
-    _load_rest,
     _load_soak,
 )
+from trio_agents.testing.nightly._load_aftermath import Aftermath, try_aftermath
 from trio_agents.testing.nightly._load_cancel import (
     Chain,
     Latency,
@@ -45,7 +46,6 @@ from trio_agents.testing.nightly._load_measure import (
     scaled,
 )
 from trio_agents.testing.nightly._load_overload import Bound, Overload
-from trio_agents.testing.nightly._load_rest import Rest, try_rest
 from trio_agents.testing.nightly._load_soak import Slice, Soak
 from trio_agents.testing.nightly._row import Watch
 
@@ -420,16 +420,16 @@ def test_mass_cancellations_that_are_slow_beside_plain_tasks_are_found(
     assert "100 by token on trio took" in watch.report.violations[0]
 
 
-@pytest.mark.parametrize("way", _load_rest.WAYS)
-@pytest.mark.parametrize("handler", _load_rest.HANDLERS)
+@pytest.mark.parametrize("way", _load_aftermath.WAYS)
+@pytest.mark.parametrize("handler", _load_aftermath.HANDLERS)
 def test_who_was_cancelled_waits_for_a_handler_that_takes_its_time(
     way: str, handler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_load_rest, "AFTER", 0)
-    monkeypatch.setattr(_load_rest, "WINDOW", 0.001)
-    rest = Rest(way, handler, 2)
-    run_on("asyncio", rest.run)
-    assert rest.violations == []
+    monkeypatch.setattr(_load_aftermath, "AFTER", 0)
+    monkeypatch.setattr(_load_aftermath, "WINDOW", 0.001)
+    aftermath = Aftermath(way, handler, 2)
+    run_on("asyncio", aftermath.run)
+    assert aftermath.violations == []
 
 
 def test_a_wait_that_keeps_a_processor_busy_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -439,9 +439,9 @@ def test_a_wait_that_keeps_a_processor_busy_is_found(monkeypatch: pytest.MonkeyP
             await rest
 
     monkeypatch.setattr(AsyncioReply, "outlast", in_reach_of_scopes)
-    monkeypatch.setattr(_load_rest, "WAYS", ("scope",))
+    monkeypatch.setattr(_load_aftermath, "WAYS", ("scope",))
     watch = Watch(goal=1, seconds=60)
-    try_rest(watch)
+    try_aftermath(watch)
     assert "1 cancelled by scope, cleans-up-shielded" in watch.report.violations[0]
     assert "of a processor were in use after that" in watch.report.violations[0]
 
@@ -452,7 +452,7 @@ def test_who_does_not_wait_for_a_cancelled_handler_is_found(
     async def at_once(reply: AsyncioReply) -> None: ...
 
     monkeypatch.setattr(AsyncioReply, "outlast", at_once)
-    rest = Rest("scope", "refuses", 2)
+    rest = Aftermath("scope", "refuses", 2)
     run_on("asyncio", rest.run)
     assert rest.violations == ["2 of 2 did not wait for their handlers"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -13,12 +14,11 @@ import pytest
 
 from trio_agents._sansio._cancellation import CancellationToken
 from trio_agents._sansio._identifiers import AgentId
-from trio_agents.testing._schedule import LoopName
+from trio_agents.testing._schedule import LOOPS, LoopName
 from trio_agents.testing._scripted import ignores_cancellation, sleeps
 from trio_agents.testing._simulation import Simulation, run_scenario
 from trio_agents.testing.nightly._load_cancel import Waiting
 from trio_agents.testing.nightly._load_measure import (
-    LOOPS,
     checkpoint,
     missing_proc,
     new_runtime,
@@ -30,7 +30,7 @@ from trio_agents.testing.nightly._scripted_trial import ask, open_tasks, registe
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_cancelled_message_leaves_nothing_to_the_garbage_collector(loop: LoopName) -> None:
-    found: list[int] = []
+    found: Counter[str] = Counter()
 
     async def main() -> None:
         runtime = new_runtime(loop)
@@ -57,14 +57,18 @@ def test_a_cancelled_message_leaves_nothing_to_the_garbage_collector(loop: LoopN
             await cancel_some()
             gc.collect()
             gc.disable()
+            gc.set_debug(gc.DEBUG_SAVEALL)
             try:
                 await cancel_some()
-                found.append(gc.collect())
+                gc.collect()
+                found.update(type(thing).__qualname__ for thing in gc.garbage)
             finally:
+                gc.set_debug(0)
+                gc.garbage.clear()
                 gc.enable()
 
     run_on(loop, main)
-    assert found[0] < 100, "objects for each message were in cycles"
+    assert all(count < 100 for count in found.values()), f"were in cycles: {found}"
 
 
 @pytest.mark.skipif(missing_proc() is not None, reason=str(missing_proc()))

@@ -8,8 +8,8 @@ import math
 import pytest
 import trio
 
-from trio_agents.testing._acts import LoopName
 from trio_agents.testing._held_runs import RunGivenUp, hold
+from trio_agents.testing._schedule import LoopName
 
 
 @pytest.mark.parametrize("loop", ["trio", "asyncio"])

@@ -10,8 +10,9 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from trio_agents import AgentId, TopicId
 from trio_agents._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
-from trio_agents.testing._acts import Body, Kind, LoopName, Seen, Wait
+from trio_agents.testing._acts import Body, Kind, Seen, Wait
 from trio_agents.testing._model import Model
+from trio_agents.testing._schedule import LOOPS
 from trio_agents.testing.nightly._model import (
     SIGHTS,
     compare_with_model,
@@ -43,7 +44,6 @@ TestOnAsyncio = OnAsyncio.TestCase
 RULE: Final = "hypothesis_stateful_rule"  # hypothesis marks rules with it
 
 A: Final = AgentId("a", "x")
-LOOPS: Final[tuple[LoopName, ...]] = ("trio", "asyncio")
 
 
 @pytest.fixture(params=LOOPS)

@@ -37,6 +37,15 @@ from ._explore import (
     explore_fault as explore_fault,
     replay as replay,
 )
+from ._faults import (
+    Fault as Fault,
+    Injection as Injection,
+    cancel_victim as cancel_victim,
+    collect_garbage as collect_garbage,
+    inject as inject,
+    jump_clock as jump_clock,
+    press_ctrl_c as press_ctrl_c,
+)
 from ._leak import Leak as Leak, LeakKind as LeakKind
 from ._leaks import LeakError as LeakError, no_leaks as no_leaks
 from ._monitor import InvariantViolation as InvariantViolation, Monitor as Monitor
@@ -72,19 +81,12 @@ from ._scripted import (
     waits_for as waits_for,
 )
 from ._simulation import (
-    Fault as Fault,
-    Injection as Injection,
     Run as Run,
     RunOptions as RunOptions,
     Scenario as Scenario,
     Simulation as Simulation,
     Stuck as Stuck,
     TooLong as TooLong,
-    cancel_victim as cancel_victim,
-    collect_garbage as collect_garbage,
-    inject as inject,
-    jump_clock as jump_clock,
-    press_ctrl_c as press_ctrl_c,
     simulate as simulate,
 )
 from ._waiting import Gate as Gate, wait_all_tasks_blocked as wait_all_tasks_blocked

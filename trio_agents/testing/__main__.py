@@ -13,8 +13,9 @@ from typing import Any
 import click
 
 from ._explore import replay
+from ._faults import FAULTS, Injection, inject, jump_clock
 from ._schedule import Trace
-from ._simulation import FAULTS, Injection, RunOptions, inject, jump_clock
+from ._simulation import RunOptions
 
 
 @click.group()

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 import attrs
 
 from .._sansio._identifiers import AgentId, TopicId
+from ._schedule import LoopName
 
 __all__ = [
     "CANCELLED",
@@ -22,7 +23,6 @@ __all__ = [
     "Body",
     "Fail",
     "Kind",
-    "LoopName",
     "Message",
     "Rules",
     "Seen",
@@ -34,7 +34,6 @@ __all__ = [
     "text_of",
 ]
 
-LoopName: TypeAlias = Literal["trio", "asyncio"]
 
 CANCELLED: Final = "cancelled"  # what came of a wait that was
 

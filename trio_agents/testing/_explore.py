@@ -16,23 +16,10 @@ from typing import Any, Final, TypeVar, Unpack, cast
 import attrs
 
 from .._sansio._notes import add_note
+from ._faults import FAULTS, Fault, Injection, Jump, check_fault, inject, name_of
 from ._misuse import check_options, check_scenario, check_seed, check_strategy
 from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
-from ._simulation import (
-    FAULTS,
-    NO_VICTIM,
-    Fault,
-    Injection,
-    Jump,
-    Run,
-    RunOptions,
-    Scenario,
-    check_fault,
-    describe_missed,
-    inject,
-    name_of,
-    run_scenario,
-)
+from ._simulation import NO_VICTIM, Run, RunOptions, Scenario, describe_missed, run_scenario
 
 __all__ = [
     "Exploration",

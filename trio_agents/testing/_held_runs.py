@@ -23,8 +23,7 @@ from typing import Any, Final, Protocol, TypeVar, TypeVarTuple
 
 import trio
 
-from ._acts import LoopName
-from ._schedule import check_loop
+from ._schedule import LoopName, check_loop
 
 __all__ = ["AsyncioHeldRun", "HeldRun", "RunGivenUp", "TrioHeldRun", "hold"]
 

@@ -13,7 +13,7 @@ __all__ = [
     "check_seed",
     "check_step",
     "check_strategy",
-    "is_awaited",
+    "misuse_of_result",
 ]
 
 
@@ -45,7 +45,7 @@ def check_scenario(scenario: object) -> None:
         ) from None
 
 
-def is_awaited(result: object, scenario: object) -> TypeError | None:
+def misuse_of_result(result: object, scenario: object) -> TypeError | None:
     """Give the error for a scenario that is not async, or None for what can be awaited."""
     if inspect.isawaitable(result):
         return None

@@ -13,11 +13,12 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol, cast, get_args
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
 import attrs
 
 __all__ = [
+    "LOOPS",
     "LoopName",
     "Plain",
     "Priorities",
@@ -31,7 +32,8 @@ __all__ = [
     "strategy_for",
 ]
 
-LoopName = Literal["trio", "asyncio"]
+LoopName: TypeAlias = Literal["trio", "asyncio"]
+LOOPS: Final[tuple[LoopName, ...]] = get_args(LoopName)
 
 
 def check_loop(loop: object) -> None:
@@ -40,7 +42,7 @@ def check_loop(loop: object) -> None:
     Raises:
         ValueError: there is none.
     """
-    if loop not in get_args(LoopName):
+    if loop not in LOOPS:
         raise ValueError(f"the event loop is 'trio' or 'asyncio', not {loop!r}")
 
 
@@ -215,7 +217,7 @@ class Trace:
             ValueError: it is something else.
         """
         match = re.fullmatch(r"(\w+):(-?\d+):((?:\d+=\d+(?:,(?=\d)|$))*)", text.strip())
-        if match is None or match[1] not in get_args(LoopName):
+        if match is None or match[1] not in LOOPS:
             raise ValueError(
                 f"a trace looks like trio:42:3=1,7=2 (loop, seed, decisions), not {text!r}"
             )

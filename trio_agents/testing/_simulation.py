@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import random
-import signal
 import sys
 import uuid
 import warnings
@@ -16,7 +14,6 @@ from collections.abc import (
     Callable,
     Generator,
     Hashable,
-    Mapping,
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager
@@ -29,14 +26,14 @@ import trio
 from .._core._runtime import RuntimeOptions, running
 from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._notes import add_note
+from ._faults import Fault, Injection, cannot_wait, check_fault, name_of
 from ._misuse import (
-    check_number,
     check_options,
     check_scenario,
     check_seed,
     check_step,
     check_strategy,
-    is_awaited,
+    misuse_of_result,
 )
 from ._monitor import InvariantViolation, Monitor
 from ._pilot import SimulatedRun, Unstoppable
@@ -46,19 +43,12 @@ from ._simulated_trio import LooseTrioRun, SeededYields, TrioRun, missing_hooks
 from ._waits import IN_A_THREAD
 
 __all__ = [
-    "Fault",
-    "Injection",
     "Run",
     "RunOptions",
     "Scenario",
     "Simulation",
     "Stuck",
     "TooLong",
-    "cancel_victim",
-    "collect_garbage",
-    "inject",
-    "jump_clock",
-    "press_ctrl_c",
     "run_scenario",
     "simulate",
 ]
@@ -67,10 +57,6 @@ T = TypeVar("T")
 
 Scenario = Callable[["Simulation"], Awaitable[T]]
 """An async function that is run in a simulation, and called with it. It fails by raising."""
-
-Fault = Callable[["Simulation"], object]
-"""Something that happens between two steps of a simulation. It is called with it, between two
-steps, and must not wait."""
 
 # After a scenario was told to end it may go on for so many steps; then its run is given up.
 STEPS_TO_END: Final = 10_000
@@ -102,63 +88,6 @@ class RunOptions(TypedDict, total=False):
     monitored: bool
     max_steps: int
     patience: float
-
-
-@attrs.frozen
-class Injection:
-    """A fault and the step before which it happens. Made by `inject`."""
-
-    fault: Fault
-    at: int
-
-
-def inject(fault: Fault, *, at: int) -> Injection:
-    """Have something happen to a scenario, for the *faults* of `simulate`.
-
-    Args:
-        fault: Called with the simulation, between two steps of tasks. It must not wait: to do
-            something async, set an event that a task of the scenario waits for. Ready-made ones are
-            `cancel_victim`, `press_ctrl_c`, `collect_garbage` and `jump_clock`. What it raises ends
-            the scenario.
-        at: Before which step, counted from 1. `Run.steps` says how many there are.
-
-    Raises:
-        ValueError: *at* is less than 1.
-        TypeError: *fault* is async, or no function; or it is `jump_clock` itself, which is called
-            with the seconds to give a fault; or *at* is no number.
-    """
-    check_fault(fault)
-    check_step(at)
-    return Injection(fault, at)
-
-
-def check_fault(fault: object) -> None:
-    """See that this can happen between two steps.
-
-    Raises:
-        TypeError: it cannot.
-    """
-    if fault is jump_clock:
-        raise TypeError("jump_clock makes a fault: write jump_clock(seconds)")
-    if not callable(fault):
-        raise TypeError(
-            f"a fault is a function that is called with the simulation, not {fault!r}: give the "
-            "function, and do not call it"
-        )
-    if inspect.iscoroutinefunction(fault) or inspect.iscoroutinefunction(fault.__call__):
-        raise TypeError(_cannot_wait(fault))
-
-
-def name_of(fault: object) -> str:
-    """Give what a fault is called."""
-    return str(getattr(fault, "__name__", repr(fault)))
-
-
-def _cannot_wait(fault: object) -> str:
-    return (
-        f"the fault {name_of(fault)} is async, and nobody would await it: a fault happens between "
-        "two steps. Have it set an event that a task of the scenario waits for"
-    )
 
 
 class Simulation:
@@ -365,7 +294,7 @@ class Simulation:
                 result = fault(self)
                 if inspect.iscoroutine(result):
                     result.close()
-                    raise TypeError(_cannot_wait(fault))
+                    raise TypeError(cannot_wait(fault))
             except BaseException as exc:  # the loop must go on; `end` sees to it
                 self.end(exc)
 
@@ -408,7 +337,7 @@ class Simulation:
 
         async def main() -> None:
             result = scenario(self)
-            self._misuse = is_awaited(result, scenario)
+            self._misuse = misuse_of_result(result, scenario)
             if self._misuse is not None:
                 raise self._misuse
             value.append(await result)
@@ -624,56 +553,3 @@ def run_scenario(
         **options,
     )
     return simulation.run(scenario)
-
-
-# --- faults
-
-
-def cancel_victim(sim: Simulation) -> None:
-    """Cancel what the scenario has put into ``with sim.victim():``."""
-    sim.cancel_victims()
-
-
-def press_ctrl_c(sim: Simulation) -> None:
-    """Send this process the signal of Ctrl-C. Only in the main thread."""
-    sim.interrupted = True
-    signal.raise_signal(signal.SIGINT)
-
-
-def collect_garbage(sim: Simulation) -> None:
-    """Have the garbage collector look at everything."""
-    gc.collect()
-
-
-def jump_clock(seconds: float) -> Fault:
-    """Give a fault that puts the clock forward: ``jump_clock(60)``.
-
-    Raises:
-        ValueError: *seconds* is less than 0.
-        TypeError: it is no number.
-    """
-    if isinstance(seconds, Simulation):  # it was given as the fault
-        check_fault(jump_clock)
-    check_number(seconds, "seconds", 0, "how far the clock jumps")
-    return Jump(seconds)
-
-
-@attrs.frozen
-class Jump:
-    """What `jump_clock` makes."""
-
-    seconds: float
-
-    def __repr__(self) -> str:
-        return f"jump_clock({self.seconds!r})"
-
-    def __call__(self, sim: Simulation) -> None:
-        sim.jump(self.seconds)
-
-
-# Those that need no module where they are named.
-FAULTS: Final[Mapping[str, Fault]] = {
-    "cancel_victim": cancel_victim,
-    "press_ctrl_c": press_ctrl_c,
-    "collect_garbage": collect_garbage,
-}

@@ -48,7 +48,6 @@ from ._acts import (
     Body,
     Fail,
     Kind,
-    LoopName,
     Message,
     Rules,
     Seen,
@@ -62,6 +61,7 @@ from ._driver import Driver
 from ._held_runs import RunGivenUp
 from ._model import Disagreement, Model
 from ._model_parts import Wish
+from ._schedule import LoopName
 
 __all__ = ["Disagreement", "RuntimeMachine"]
 

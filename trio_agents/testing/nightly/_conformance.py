@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+from typing import Final
 
 from .._conformance import RUNTIME_CHECKS
 from .._conformance_check import Check
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 from .._simulation import Run, Simulation, run_scenario
 from ._row import Row, Watch
 
 __all__ = ["ROWS", "try_check"]
-
-LOOPS: Final = get_args(LoopName)
 
 
 def try_check(check: Check, *, seed: int, loop: LoopName) -> Run[None]:

@@ -16,13 +16,13 @@ from itertools import zip_longest
 from pathlib import Path
 from random import Random
 from types import CodeType, FrameType
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from ..._core import _calls
 from ..._core._interception import Interceptors
 from ..._core._ledger import RuntimeStatistics
 from .._explore import leaves
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 from .._simulation import Run, Scenario, Simulation, run_scenario
 from ._programs import Program
 from ._row import Row, Watch
@@ -35,7 +35,6 @@ Line = tuple[CodeType, int]
 
 _PACKAGE: Final = Path(__file__).parents[2]
 CORE: Final = tuple(str(_PACKAGE / layer) for layer in ("_core", "_loops"))
-LOOPS: Final = get_args(LoopName)
 
 
 def _do_nothing() -> None: ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from ._load_aftermath import HANDLERS as LINGERING, WAYS as CANCELLED_BY, try_aftermath
 from ._load_cancel import WAYS, try_latency, try_mass, try_storms
 from ._load_isolation import try_isolation
 from ._load_measure import missing_proc
 from ._load_overload import try_overload
-from ._load_rest import HANDLERS as LINGERING, WAYS as CANCELLED_BY, try_rest
 from ._load_soak import soak_on
 from ._row import Row
 
@@ -113,13 +113,13 @@ ROWS: Final = (
         alone=True,
     ),
     Row(
-        name="cancel-rest",
+        name="cancel-aftermath",
         title="Waiting on asyncio for cancelled handlers that take their time to end",
         family=FAMILY,
         goal=1_000,
         unit="cancellations",
         promise="100 ms later the process uses less than 1 % of a processor",
-        work=try_rest,
+        work=try_aftermath,
         minutes_of_seed=0.1,
         quick_goal=80,
         expects=(*(f"by-{way}" for way in CANCELLED_BY), *LINGERING),

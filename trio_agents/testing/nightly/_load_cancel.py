@@ -26,9 +26,8 @@ from ..._core._envelope import Outcome
 from ..._sansio._cancellation import CancellationToken
 from ..._sansio._contexts import MessageContext
 from ..._sansio._identifiers import AgentId
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 from ._load_measure import (
-    LOOPS,
     checkpoint,
     loop_of,
     new_runtime,

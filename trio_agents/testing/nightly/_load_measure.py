@@ -16,10 +16,9 @@ import trio
 
 from ..._core._runtime import RuntimeOptions
 from ..._loops import _asyncio_runtime, _trio_runtime
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 
 __all__ = [
-    "LOOPS",
     "checkpoint",
     "count_files",
     "live_objects",
@@ -33,7 +32,6 @@ __all__ = [
     "wait_for_ever",
 ]
 
-LOOPS: Final[tuple[LoopName, ...]] = ("trio", "asyncio")
 _STATM: Final = Path("/proc/self/statm")
 _FILES: Final = Path("/proc/self/fd")
 

@@ -20,9 +20,8 @@ from ..._sansio._errors import Overloaded
 from ..._sansio._identifiers import AgentId, TopicId
 from ..._sansio._options import Overflow
 from ..._sansio._subscriptions import TypeSubscription
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 from ._load_measure import (
-    LOOPS,
     checkpoint,
     new_runtime,
     percentile,

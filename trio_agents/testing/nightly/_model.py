@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import traceback
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, cast
 
-from .._acts import LoopName, Seen
+from .._acts import Seen
+from .._schedule import LOOPS, LoopName
 from ._row import Row, Watch
 
 __all__ = ["ROWS", "compare_with_model", "try_programs"]
 
-LOOPS: Final[tuple[LoopName, ...]] = get_args(LoopName)
 PROGRAMS: Final = 10  # of a seed, before the clock is looked at again
 RULES: Final = 50  # of a program, at most
 

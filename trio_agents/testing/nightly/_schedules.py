@@ -9,12 +9,12 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final, get_args
+from typing import Final
 
 from ..._core._envelope import Outcome
 from ..._core._ledger import RuntimeStatistics
 from .._explore import failure, leaves
-from .._schedule import LoopName
+from .._schedule import LOOPS, LoopName
 from .._simulation import Run, run_scenario
 from ._programs import KINDS, Program, dense_program, program_with, shrink_program
 from ._row import Row, Watch
@@ -22,7 +22,6 @@ from ._world import FAULTS, Fault, scenario_of
 
 __all__ = ["PROGRAMS", "ROWS", "digest", "try_program"]
 
-LOOPS: Final = get_args(LoopName)
 IN_PROCESS: Final = "In process"
 
 # One for each kind of fault, of a hundred steps or so, and five large ones.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from .._schedule import LOOPS
 from ._row import Row
 from ._scripted_agents import CIRCLES, DEEP, FACTORIES, INTERVENTIONS
 from ._scripted_ends import CALLBACKS, GARBAGE, STOPS, TIMEOUTS
@@ -17,7 +18,7 @@ from ._scripted_handlers import (
     IGNORING,
     RAISING,
 )
-from ._scripted_trial import LOOPS, Case, try_cases
+from ._scripted_trial import Case, try_cases
 
 __all__ = ["ROWS"]
 

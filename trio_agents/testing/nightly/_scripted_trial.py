@@ -32,9 +32,10 @@ from anyio.abc import TaskGroup
 
 from ..._sansio._identifiers import AgentId
 from ..._sansio._log_names import ROOT_LOGGER_NAME
-from .._schedule import LoopName
+from .._faults import collect_garbage, inject
+from .._schedule import LOOPS, LoopName
 from .._scripted import ScriptedAgent
-from .._simulation import Simulation, collect_garbage, inject, run_scenario
+from .._simulation import Simulation, run_scenario
 from ._row import Watch
 
 __all__ = [
@@ -55,7 +56,6 @@ __all__ = [
     "try_cases",
 ]
 
-LOOPS: Final[tuple[LoopName, ...]] = ("trio", "asyncio")
 GARBAGE_BEFORE: Final = 200  # the step before which garbage is collected, at most
 
 Case = Callable[[Simulation], Awaitable[None]]

@@ -35,8 +35,9 @@ from ..._sansio._identifiers import AgentId
 from ..._sansio._intervention import DefaultInterventionHandler, DropMessage
 from ..._sansio._log_names import ROOT_LOGGER_NAME
 from ..._sansio._subscriptions import TypeSubscription
+from .._faults import press_ctrl_c
 from .._monitor import InvariantViolation
-from .._simulation import Scenario, Simulation, press_ctrl_c
+from .._simulation import Scenario, Simulation
 from ._programs import AGENTS, TYPES, Act, Job, Program, Step
 
 __all__ = ["EXPECTED", "FAULTS", "Fault", "Running", "World", "listening", "scenario_of"]

@@ -23,7 +23,7 @@ from ..._sansio._identifiers import AgentId
 from ._load_measure import new_runtime, run_on, scaled
 from ._row import Watch
 
-__all__ = ["HANDLERS", "WAYS", "Rest", "try_rest"]
+__all__ = ["HANDLERS", "WAYS", "Aftermath", "try_aftermath"]
 
 AFTER: Final = 0.1  # seconds after the cancellation, until nothing may be busy any more
 WINDOW: Final = 0.1  # seconds that are measured
@@ -77,21 +77,21 @@ WAYS: Final = ("token", "task", "timeout", "scope", "group", "chain", "block", "
 class Lingering(BaseAgent):
     """Does not end when it is cancelled, or waits for the next of its kind."""
 
-    def __init__(self, rest: Rest) -> None:
+    def __init__(self, aftermath: Aftermath) -> None:
         super().__init__("does not end when it is cancelled")
-        self._rest = rest
+        self._aftermath = aftermath
 
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> None:
         """Send on so many times as the message says, or wait until released."""
         if message:
             await self.send_message(message - 1, AgentId("lingering", f"{self.id.key}+"))
             return
-        self._rest.begin()
-        await HANDLERS[self._rest.handler](self._rest.released)
+        self._aftermath.begin()
+        await HANDLERS[self._aftermath.handler](self._aftermath.released)
 
 
 @attrs.define
-class Rest:
+class Aftermath:
     """Handlers that do not end when they are cancelled, and what it costs to wait for them.
 
     Attributes:
@@ -195,19 +195,21 @@ class Rest:
         return scope
 
 
-def try_rest(watch: Watch) -> None:
+def try_aftermath(watch: Watch) -> None:
     """Cancel what waits for handlers that do not end, and see that nothing is busy with it."""
     each = scaled(watch.goal, len(WAYS), AT_A_TIME)
     while watch.goes_on():
         seed = watch.next_seed()
         way = WAYS[seed % len(WAYS)]
         handler = list(HANDLERS)[(seed + seed // len(WAYS)) % len(HANDLERS)]
-        rest = Rest(way, handler, each)
-        run_on("asyncio", rest.run)
-        watch.figure("largest share of a processor, %", rest.busy * 100)
-        if rest.busy >= MOST:
-            rest.violations.append(f"{rest.busy:.0%} of a processor were in use after that")
-        for violation in rest.violations:
+        aftermath = Aftermath(way, handler, each)
+        run_on("asyncio", aftermath.run)
+        watch.figure("largest share of a processor, %", aftermath.busy * 100)
+        if aftermath.busy >= MOST:
+            aftermath.violations.append(
+                f"{aftermath.busy:.0%} of a processor were in use after that"
+            )
+        for violation in aftermath.violations:
             watch.violation(f"{each} cancelled by {way}, {handler}: {violation}")
         watch.met(f"by-{way}", each)
         watch.met(handler, each)
