@@ -201,7 +201,7 @@ async def test_the_block_works_too() -> None:
 async def test_a_runtime_that_was_started_without_a_block_enters_none() -> None:
     runtime = await new_runtime()
     runtime.start()
-    with pytest.raises(RuntimeError, match="started without a block"):
+    with pytest.raises(RuntimeError, match=r"stop\(\) it if it was started"):
         async with runtime:
             pass
     assert await runtime.send_message(tell, A) == "I am actor/a"
@@ -209,6 +209,16 @@ async def test_a_runtime_that_was_started_without_a_block_enters_none() -> None:
     async with runtime:
         runtime.start()
         assert await runtime.send_message(tell, A) == "I am actor/a"
+
+
+async def test_a_block_waits_for_no_process_next_and_says_so() -> None:
+    runtime = SingleThreadedAgentRuntime()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runtime.process_next)
+        await wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match=r"wait for process_next\(\) to return"):
+            await runtime.__aenter__()
+        tasks.cancel_scope.cancel()
 
 
 async def test_process_next_needs_neither_start_nor_block() -> None:

@@ -40,8 +40,8 @@ class SingleThreadedAgentRuntime(Runtime):
         self._check_place()
         if self._owner is not None:
             raise RuntimeError(
-                "this runtime was started without a block, and cannot enter one now: stop() it "
-                "first, or enter the block before start()"
+                "this runtime is in use without a block, and cannot enter one now: stop() it if it "
+                "was started, wait for process_next() to return, or enter the block before both"
             )
         return await super().__aenter__()
 
