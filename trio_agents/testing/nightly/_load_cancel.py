@@ -19,7 +19,6 @@ from typing import Any, Final
 import anyio
 import attrs
 import trio
-from trio.testing import wait_all_tasks_blocked
 
 from ..._agents._base_agent import BaseAgent
 from ..._core._envelope import Outcome
@@ -376,28 +375,18 @@ class Storm:
             self.violations.append(f"something still waits: {statistics.mailboxes}")
 
 
-def floor(loop: LoopName, messages: int) -> float:
-    """Measure how long the event loop needs to cancel two plain tasks for each message."""
+async def wait_on_asyncio() -> None:
+    """Wait until cancelled, with as little around it as there can be."""
+    await asyncio.get_running_loop().create_future()
+
+
+def floor(loop: LoopName, how: str, messages: int) -> float:
+    """Measure how long two plain tasks for each message take that are cancelled in the same way."""
     seconds: list[float] = []
 
-    async def main() -> None:
-        if loop == "trio":
-            async with trio.open_nursery() as nursery:
-                for _ in range(2 * messages):
-                    nursery.start_soon(trio.sleep_forever)
-                await wait_all_tasks_blocked()
-                gc.collect()
-                began = time.perf_counter()
-                nursery.cancel_scope.cancel()
-            seconds.append(time.perf_counter() - began)
-            return
-        running = asyncio.get_running_loop()
-
-        async def wait() -> None:
-            await running.create_future()
-
-        tasks = [running.create_task(wait()) for _ in range(2 * messages)]
-        await asyncio.sleep(0)
+    async def cancel_tasks() -> None:
+        tasks = [asyncio.create_task(wait_on_asyncio()) for _ in range(2 * messages)]
+        await checkpoint()  # by now all of them wait
         gc.collect()
         began = time.perf_counter()
         for task in tasks:
@@ -405,7 +394,20 @@ def floor(loop: LoopName, messages: int) -> float:
         await asyncio.gather(*tasks, return_exceptions=True)
         seconds.append(time.perf_counter() - began)
 
-    run_on(loop, main)
+    async def cancel_group() -> None:
+        group: trio.Nursery | anyio.abc.TaskGroup
+        async with trio.open_nursery() if loop == "trio" else anyio.create_task_group() as group:
+            for _ in range(2 * messages):
+                group.start_soon(trio.sleep_forever if loop == "trio" else wait_on_asyncio)
+            await checkpoint()
+            await checkpoint()  # asyncio has started all of them by the first, trio by the second
+            gc.collect()
+            began = time.perf_counter()
+            group.cancel_scope.cancel()
+        seconds.append(time.perf_counter() - began)
+
+    # A token cancels one handler after the other; trio's tasks are cancelled by scopes alone.
+    run_on(loop, cancel_tasks if loop == "asyncio" and how == "token" else cancel_group)
     return seconds[0]
 
 
@@ -420,16 +422,22 @@ def try_mass(watch: Watch) -> None:
     while watch.goes_on():
         seed = watch.next_seed()
         size, how, loop = cases[seed % len(cases)]
-        storm = Storm(loop, how, size, all_wait=True)
-        run_on(loop, storm.run)
-        plain = floor(loop, size)
         where = f"{size} by {how} on {loop}"
-        watch.figure(f"{where}, s", storm.seconds)
-        watch.figure(f"{2 * size} plain tasks on {loop}, s", plain)
-        for violation in storm.violations:
-            watch.violation(f"{where} (seed {seed} of its row): {violation}")
-        if storm.seconds > SLOWER * max(plain, 0.1):
-            watch.violation(f"{where} took {storm.seconds:.2f} s, plain tasks {plain:.2f} s")
+        taken: list[tuple[float, float, float]] = []
+        # One that is too slow is measured twice more: the machine may have been busy for a moment.
+        while not taken or (len(taken) < 3 and taken[0][0] > SLOWER):
+            storm = Storm(loop, how, size, all_wait=True)
+            run_on(loop, storm.run)
+            plain = floor(loop, how, size)
+            taken.append((storm.seconds / max(plain, 0.1), storm.seconds, plain))
+            for violation in storm.violations:
+                watch.violation(f"{where} (seed {seed} of its row): {violation}")
+        ratio, seconds, plain = sorted(taken)[len(taken) // 2]
+        watch.figure(f"{where}, s", seconds)
+        watch.figure(f"{where}, times as long as plain tasks", ratio)
+        watch.figure(f"{2 * size} plain tasks by {how} on {loop}, s", plain)
+        if ratio > SLOWER:
+            watch.violation(f"{where} took {seconds:.2f} s, plain tasks {plain:.2f} s")
         watch.met(how)
         watch.done()
 
