@@ -129,6 +129,43 @@ def test_a_difference_is_the_only_reason_for_what_it_explains(
     assert found.unexplained is not None
 
 
+def test_a_type_that_was_missing_when_messages_were_sent_explains_what_follows() -> None:
+    found = compare(
+        program(
+            call("subscribe", "t", "type", "p", "unknown"),
+            START,
+            call("publish", message(), P),
+            call("register", "unknown", "works"),
+            call("send", message(), B),
+            ignore=False,
+        )
+    )
+    assert found.unexplained is None
+
+
+def test_a_type_that_was_registered_in_time_explains_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cases: list[_autogen_differences.Case] = []
+
+    def keep(case: _autogen_differences.Case) -> bool:
+        cases.append(case)
+        return False
+
+    monkeypatch.setattr(_autogen_differences, "DIFFERENCES", {"kept": keep})
+    compare(
+        program(
+            call("subscribe", "t", "type", "q", "unknown"),
+            call("register", "unknown", "works"),
+            START,
+            call("publish", message(Fail()), P),
+            call("send", message(), B),
+            ignore=False,
+        )
+    )
+    assert [case.a_type_was_missing() for case in cases] == [False]
+
+
 def test_the_list_for_users_is_the_list_of_the_comparison() -> None:
     page = (ROOT / "docs" / "autogen.md").read_text(encoding="utf-8")
     section = page.split("## Held against AutoGen", 1)[1].split("\n## ", 1)[0]
