@@ -363,6 +363,7 @@ def test_what_fixtures_and_runtimes_end_is_not_left(run: Run, arguments: str, ma
     ).assert_outcomes(passed=2 if mark == "anyio" else 1)
 
 
+# In a plain test of a user's, on asyncio's own loop and by its clock, which is what is looked at.
 WAITED_FOR = {
     "a gather": "await asyncio.gather(asyncio.sleep(0.05), asyncio.sleep(0.05))",
     "a gather of gathers": "await asyncio.gather(asyncio.gather(asyncio.sleep(0.05)))",
