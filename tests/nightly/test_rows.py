@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from trio_agents.testing._schedule import LOOPS
+from trio_agents.testing._simulation import run_scenario
 from trio_agents.testing.nightly._row import Row, Watch
 from trio_agents.testing.nightly._rows import ROWS
+from trio_agents.testing.nightly._schedules import FIRST, PROGRAMS
+from trio_agents.testing.nightly._world import FAULTS, scenario_of
 
 PATIENCE = 1  # seconds; where a goal is not reached in them, less was tried
 
@@ -23,3 +27,14 @@ def test_no_promise_is_broken(row: Row) -> None:
 def test_rows_have_names_of_their_own() -> None:
     names = [row.name for row in ROWS]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("lane", range(2))
+def test_a_quick_run_has_each_fault_at_each_step_of_the_first_programs(lane: int) -> None:
+    (row,) = (row for row in ROWS if row.name == "faults-at-each-step")
+    steps = sum(
+        run_scenario(scenario_of(PROGRAMS[FIRST[seed]]), seed=seed, loop=loop).steps
+        for seed in range(lane, len(FIRST), 2)
+        for loop in LOOPS
+    )
+    assert steps * len(FAULTS) <= row.quick_goal // 2

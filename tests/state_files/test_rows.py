@@ -226,3 +226,16 @@ def test_the_rows_of_processes_notice(row: str, fault: str, goal: int) -> None:
     if (missing := found.missing()) is not None:
         pytest.skip(missing)
     assert found_by(found.work, goal, fault=fault)
+
+
+def test_two_processes_kill_a_saver_at_every_call_of_its_save() -> None:
+    (row,) = (found for found in _disk_processes.PROCESS_ROWS if found.name == "disk-kill-at-call")
+    if (missing := row.missing()) is not None:
+        pytest.skip(missing)
+    watches = [Watch(goal=12, seconds=60, first_seed=lane, stride=2) for lane in range(2)]
+    for watch in watches:
+        row.work(watch)
+    assert [watch.report.violations for watch in watches] == [[], []]
+    reached = watches[0].report.reached + watches[1].report.reached
+    calls = ("open", "flock", "write", "fsync", "link", "rename", "getdents64", "close")
+    assert {f"at {name}" for name in calls} <= set(reached)

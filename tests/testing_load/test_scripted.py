@@ -23,6 +23,7 @@ from trio_agents._core._pipeline import Pipeline
 from trio_agents._core._residents import Residents
 from trio_agents._core._runtime import Runtime
 from trio_agents._core._supervision import Supervisor
+from trio_agents._core._watchdog import Watchdog
 from trio_agents._loops._asyncio import AsyncioLoop
 from trio_agents._loops._trio import TrioLoop
 from trio_agents._sansio._cancellation import CancellationToken
@@ -171,7 +172,13 @@ def take_back_late(patch: pytest.MonkeyPatch) -> None:
         ("handler-hangs", take_back_late, "Stuck"),
         ("handler-hangs", plant(Runtime, "_stop", ignore_the_deadline), "Stuck"),
         ("handler-ignores-cancel", plant(Gate, "nothing_runs", lambda gate: True), "stopped at"),
+        (
+            "handler-ignores-cancel",
+            plant(Supervisor, "name_stubborn", lambda *args: None),
+            "the log names",
+        ),
         ("handler-blocks", plant(time, "sleep", lambda seconds: None), "it did not block"),
+        ("handler-blocks", plant(Watchdog, "_report", lambda *args: None), "reported were"),
         ("worker-reuse", leak_context, "the context variable of"),
         ("worker-reuse", keep_messages, "birds are alive"),
         (

@@ -110,7 +110,7 @@ def main(name: str = "") -> None:
     table = "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
     text = (
         f"Each was found within {SEEDS} seeds and {SECONDS} seconds. The schedule is the plainest\n"
-        f"that shows it; seconds are those of the search, before anything was made plainer.\n"
+        f"that was found; seconds are those of the search, before anything was made plainer.\n"
         f"`python tests/trial/table.py NAME` repeats one, and prints its program, and its\n"
         f"schedule whole where it is cut off here.\n\n"
     )

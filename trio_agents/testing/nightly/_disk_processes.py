@@ -50,6 +50,14 @@ SYSTEM_CALLS: Final = (
     "open,openat,close,read,write,fstat,newfstatat,fsync,flock,getdents64,link,linkat,rename,"
     "renameat,renameat2,unlink,unlinkat"
 )
+PLAIN_NAMES: Final = {
+    "openat": "open",
+    "newfstatat": "fstat",
+    "linkat": "link",
+    "renameat": "rename",
+    "renameat2": "rename",
+    "unlinkat": "unlink",
+}
 
 
 # --- the savers
@@ -260,26 +268,25 @@ def _each_call(watch: Watch, *effects: str, fault: str) -> Iterator[tuple[str, R
     """
     with open_savers() as (savers, directory):
         path = os.path.join(directory, "state")
-        while watch.goes_on():
-            size = SIZES[watch.next_seed() % len(SIZES)]
+        # All calls of the smallest save come first, whatever part of them a process is given.
+        cases: list[tuple[int, str, str]] = []
+        for size in SIZES:
             _begin(directory, path, size)
-            calls = _traced(savers, path, size=size, fault=fault).calls
-            for name, number, effect in (
-                (name, number, effect)
-                for name, count in sorted(calls.items())
-                for number in range(1, count + 1)
+            calls = sorted(_traced(savers, path, size=size, fault=fault).calls.items())
+            places = [(name, number + 1) for name, count in calls for number in range(count)]
+            cases += [
+                (size, name, f"{name}:{effect}:when={number}")
+                for name, number in places
                 for effect in effects
-            ):
-                if not watch.goes_on():
-                    return
-                before = _begin(directory, path, size)
-                inject = f"{name}:{effect}:when={number}"
-                run = _traced(savers, path, size=size, inject=inject, fault=fault)
-                watch.met(f"at {name}")
-                watch.met(effect)
-                yield f"{inject}, {size} bytes", run, path, before
-                watch.done()
-            watch.met("all calls of a save")
+            ]
+        while watch.goes_on():
+            size, name, inject = cases[watch.next_seed() % len(cases)]
+            before = _begin(directory, path, size)
+            run = _traced(savers, path, size=size, inject=inject, fault=fault)
+            watch.met(f"at {PLAIN_NAMES.get(name, name)}")
+            watch.met(inject.split(":")[1])
+            yield f"{inject}, {size} bytes", run, path, before
+            watch.done()
 
 
 def _begin(directory: str, path: str, size: int) -> int:

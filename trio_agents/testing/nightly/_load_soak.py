@@ -131,7 +131,8 @@ class Soak:
     loop: LoopName
     watch: Watch
     violations: list[str] = attrs.Factory(list[str])
-    _done: int = 0
+    _done: int = 0  # messages, since the last look
+    _messages: int = 0  # until the last look
     _times: array[float] = attrs.Factory(lambda: array("d"))
     _slices: list[Slice] = attrs.Factory(list[Slice])
     _before: Counter[str] = attrs.Factory(Counter[str])
@@ -183,8 +184,9 @@ class Soak:
                 )
             )
             del self._times[:]
-            self.watch.done(self._done)
+            self._messages += self._done
             self._done = 0
+            self.watch.done(int(self._slices[-1].ended) - self.watch.report.units)
             self._goes_on = self.watch.goes_on()
 
     async def _work(self, runtime: Any, random: Random, client: int) -> None:
@@ -260,6 +262,7 @@ class Soak:
         seconds = self._slices[-1].ended
         first = self._slices[max(1, int(len(self._slices) * WARM_UP))]
         last = self._slices[-1]
+        self.watch.figure("messages", self._messages)
         self.watch.figure("messages a second", len(self._slices) * SLICE / seconds)
         grown = last.size - first.size
         self.watch.figure("growth after the warm-up, bytes", grown)

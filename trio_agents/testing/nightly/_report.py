@@ -148,13 +148,18 @@ def _met(night: Night, at_least: int) -> str:
             )
     if not lines:
         return ""
+    rule = (
+        "In a night each kind has to be met "
+        f"{at_least} times, or half as often as an even share where a night has few tries. Of "
+        "that a run needs as much as it has of a night, or it has failed."
+        if at_least > 1
+        else "A run in which a kind was not met has failed."
+    )
     return "\n".join(
         [
             "### What had to be met",
             "",
-            "A fault that never happened was not survived. In a night each kind has to be met "
-            f"{at_least} times, or half as often as an even share where a night has few tries. Of "
-            "that a run needs as much as it has of a night, or it has failed.",
+            f"A fault that never happened was not survived. {rule}",
             "",
             "| in | kinds | the rarest | had to be met |",
             "|---|---|---|---|",

@@ -73,7 +73,7 @@ ROWS: Final = (
         "A handler ignores that it was cancelled",
         IGNORING,
         goal=1_000,
-        promise="its sender and stop wait for it, others go on",
+        promise="its sender and stop wait for it, the log names it, others go on",
         rounds=17,
     ),
     _row(
@@ -81,7 +81,7 @@ ROWS: Final = (
         "A handler keeps the thread to itself",
         BLOCKING,
         goal=100,
-        promise="afterwards everybody is served",
+        promise="a watchdog says who it is within 1 s; afterwards everybody is served",
         rounds=3,
     ),
     _row(
@@ -100,7 +100,7 @@ ROWS: Final = (
         FACTORIES,
         goal=10_000,
         promise="one agent for an id or none; all that wait are told; the next send works",
-        rounds=72,
+        rounds=100,
     ),
     _row(
         "circles",

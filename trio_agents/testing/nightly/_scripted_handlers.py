@@ -17,6 +17,7 @@ import anyio
 import anyio.lowlevel
 
 from ..._sansio._cancellation import CancellationToken
+from ..._sansio._events import EventLoopBlockedEvent
 from ..._sansio._identifiers import TopicId
 from ..._sansio._subscriptions import TypeSubscription
 from .._scripted import (
@@ -325,21 +326,25 @@ async def ignores_a_cancelled_sender(sim: Simulation) -> None:
 
 
 async def ignores_a_stop(sim: Simulation) -> None:
-    """`stop` waits for it: no handler outlives its runtime."""
+    """`stop` waits for it, and names it: no handler outlives its runtime."""
     act = sim.random.choice(
         (ignores_cancellation(sleeps(3)), ignores_cancellation(sleeps(3).then(raises(OSError()))))
     )
-    async with sim.open_runtime() as runtime:
-        agent, other = await register(runtime, "agent", "other")
-        began = sim.current_time()
-        async with open_tasks() as tasks:
-            sent = ask(sim, tasks, partial(runtime.send_message, act, agent))
-            hanging = ask(sim, tasks, partial(runtime.send_message, hangs(), other))
-            await all_wait(sim)
-            await runtime.stop(deadline=began + 1)
-            expect(sim.current_time() == began + 3, "stopped at", sim.current_time() - began)
-            expect(hanging.time == began + 1, "another handler was told at", hanging.time)
-        expect(sent.is_over, "its sender waits")
+    with captured_log() as log:
+        async with sim.open_runtime() as runtime:
+            agent, other = await register(runtime, "agent", "other")
+            began = sim.current_time()
+            async with open_tasks() as tasks:
+                sent = ask(sim, tasks, partial(runtime.send_message, act, agent))
+                hanging = ask(sim, tasks, partial(runtime.send_message, hangs(), other))
+                await all_wait(sim)
+                await runtime.stop(deadline=began + 1)
+                expect(sim.current_time() == began + 3, "stopped at", sim.current_time() - began)
+                expect(hanging.time == began + 1, "another handler was told at", hanging.time)
+            expect(sent.is_over, "its sender waits")
+    named_in = [record.getMessage() for record in log.warnings]
+    expect(len(named_in) == 1 and str(agent) in named_in[0], "the log names", named_in)
+    expect(" in ignores_cancellation." in named_in[0], "the log does not say where", named_in)
 
 
 async def swallows_it_once(sim: Simulation) -> None:
@@ -362,27 +367,38 @@ IGNORING: Final = named(ignores_a_cancelled_sender, ignores_a_stop, swallows_it_
 
 # --- a handler blocks the thread
 
-BLOCKED: Final = 0.02  # seconds
+BLOCKED: Final = 0.5  # seconds
+BLOCKED_AFTER: Final = 0.1  # seconds, when the watchdog says so
+REPORTED: Final = 1.0  # seconds, within which it has
 
 
 async def blocks_the_thread(sim: Simulation) -> None:
-    """Nobody goes on meanwhile, which no event loop can change; afterwards everybody is served."""
-    async with sim.open_runtime() as runtime:
-        agent, other = await register(runtime, "agent", "other")
-        began = time.monotonic()
-        async with open_tasks() as tasks:
-            sent = [
-                ask(sim, tasks, partial(runtime.send_message, act, id))
-                for act, id in (
-                    (returns(1), other),
-                    (blocks(BLOCKED).then(returns(2)), agent),
-                    (returns(3), other),
-                    (sleeps(1).then(returns(4)), other),
-                    (returns(5), agent),
-                )
-            ]
-        expect([one.answer for one in sent] == [1, 2, 3, 4, 5], [one.error_name for one in sent])
-        expect(time.monotonic() - began >= BLOCKED, "it did not block")
+    """Nobody goes on meanwhile, which no event loop can change, but one thread says who does it.
+
+    Afterwards everybody is served.
+    """
+    with captured_log() as log:
+        async with sim.open_runtime(blocked_after=BLOCKED_AFTER) as runtime:
+            agent, other = await register(runtime, "agent", "other")
+            began = time.monotonic()
+            async with open_tasks() as tasks:
+                sent = [
+                    ask(sim, tasks, partial(runtime.send_message, act, id))
+                    for act, id in (
+                        (returns(1), other),
+                        (blocks(BLOCKED).then(returns(2)), agent),
+                        (returns(3), other),
+                        (sleeps(1).then(returns(4)), other),
+                        (returns(5), agent),
+                    )
+                ]
+    expect([one.answer for one in sent] == [1, 2, 3, 4, 5], [one.error_name for one in sent])
+    expect(time.monotonic() - began >= BLOCKED, "it did not block")
+    logged = [record.msg for record in log.warnings]
+    reports = [event for event in logged if isinstance(event, EventLoopBlockedEvent)]
+    expect([event.agent_id for event in reports] == [agent], "reported were", reports)
+    expect(reports[0].seconds <= REPORTED, "reported after", reports[0].seconds)
+    expect(reports[0].stack, "the report does not say where")
 
 
 BLOCKING: Final = named(blocks_the_thread)

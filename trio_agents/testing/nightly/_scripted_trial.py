@@ -219,15 +219,24 @@ def parts(error: BaseException) -> Sequence[BaseException]:
 
 
 class Log(logging.Handler):
-    """Keeps what was logged as an error, and formats it as a program's own handler would."""
+    """Keeps what was logged of errors, and formats it as a program's own handler would.
+
+    Attributes:
+        errors: The exceptions.
+        warnings: What was logged as a warning, if only that.
+    """
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.WARNING)
         self.errors: list[BaseException] = []
+        self.warnings: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
         self.format(record)
+        if record.levelno < logging.ERROR:
+            self.warnings.append(record)
+            return
         if record.exc_info and record.exc_info[1] is not None:
             self.errors.append(record.exc_info[1])
 
