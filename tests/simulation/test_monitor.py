@@ -7,10 +7,12 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 import trio_agents
 import trio_agents.asyncio
 from trio_agents import AgentId, BaseAgent, MessageContext, TopicId, TypeSubscription
+from trio_agents._core import _workers
 from trio_agents.testing import InvariantViolation, Monitor, Simulation, simulate
 
 A = AgentId("worker", "a")
@@ -22,6 +24,14 @@ class Worker(BaseAgent):
 
     async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         await anyio.sleep(1)
+        return message
+
+
+class Quick(BaseAgent):
+    def __init__(self) -> None:
+        super().__init__("gives the message back")
+
+    async def on_message_impl(self, message: Any, ctx: MessageContext) -> Any:
         return message
 
 
@@ -182,6 +192,31 @@ async def test_a_block_of_one_s_own_is_looked_at_when_asked_and_at_its_end() -> 
         monitor.check()
     monitor.close()
     assert monitor.violations == ()
+
+
+@pytest.mark.parametrize("module", [trio_agents, trio_agents.asyncio], ids=["trio", "asyncio"])
+def test_a_monitor_may_be_left_while_the_runtime_s_block_is_open(module: Any) -> None:
+    async def main() -> None:
+        async with module.open_runtime() as runtime:
+            with Monitor(runtime) as monitor:
+                await runtime.register_factory("worker", Quick)
+                await runtime.send_message("x", A)
+            assert monitor.violations == ()
+            assert await runtime.send_message("y", A) == "y"  # unwatched
+
+    anyio.run(main, backend="trio" if module is trio_agents else "asyncio")
+
+
+def test_a_worker_that_outlives_the_block_is_seen_by_a_monitor_around_it() -> None:
+    async def main() -> None:
+        runtime = trio_agents.SingleThreadedAgentRuntime()
+        with Monitor(runtime):
+            async with runtime:
+                pass
+            runtime._workers.at_work[_workers.Worker(trio.CancelScope())] = None
+
+    with pytest.raises(InvariantViolation, match="1 workers have outlived the runtime's block"):
+        trio.run(main)
 
 
 async def test_a_violation_is_raised_at_the_end_of_the_monitor_s_block() -> None:

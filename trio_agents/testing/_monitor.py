@@ -36,12 +36,14 @@ class Monitor:
     - *Limits*: ``max_concurrency``, ``mailbox_size`` and ``max_pending`` are kept.
     - *Nobody is forgotten*: where messages are queued, somebody is on the way to them.
 
-    And when the runtime's block has been left: no handler runs, and no task is left.
+    And if the monitor is closed when the runtime's block has been left: no handler runs, and no
+    task is left.
 
     A simulation looks after every step by itself. Elsewhere call `check` when nothing is half
     done, after ``await`` say, and `close` at the end; or use ``with Monitor(runtime):``, which
-    raises at its end. A runtime that is not ours, or one behind a portal, must have the method
-    ``statistics()``, and only conservation is checked.
+    raises at its end. It may stand inside the runtime's block or around it: around it, it sees
+    what outlives the block. A runtime that is not ours, or one behind a portal, must have the
+    method ``statistics()``, and only conservation is checked.
 
     Args:
         runtime: The runtime. It has one monitor at a time.
@@ -90,14 +92,17 @@ class Monitor:
         self._raise()
 
     def close(self) -> None:
-        """Look a last time, after the runtime's block, and watch no more. It may be repeated.
+        """Look a last time, and watch no more. It may be repeated.
+
+        After the runtime's block it also looks whether something has outlived that.
 
         Raises:
             InvariantViolation: something was wrong, now or before.
         """
         self.look()
         if self._witness is not None:
-            self._note(audit_end(self._runtime))
+            if self._runtime._block is None:
+                self._note(audit_end(self._runtime))
             self._runtime._show(None)
         self._raise()
 
