@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import anyio
@@ -13,6 +14,7 @@ import trio_agents
 import trio_agents.asyncio
 from trio_agents import AgentId, BaseAgent, MessageContext, TopicId, TypeSubscription
 from trio_agents._core import _workers
+from trio_agents.portal import open_portal
 from trio_agents.testing import InvariantViolation, Monitor, Simulation, simulate
 
 A = AgentId("worker", "a")
@@ -249,6 +251,43 @@ def test_a_runtime_that_is_not_ours_is_looked_at_by_its_statistics() -> None:
 
     with pytest.raises(InvariantViolation, match="1 messages were accepted"):
         Monitor(Foreign()).check()
+
+
+def test_a_runtime_behind_a_portal_is_looked_at_from_a_thread() -> None:
+    with open_portal(trio_agents.open_runtime) as runtime:
+        with Monitor(runtime) as monitor:
+            monitor.check()
+        runtime.run_sync(count_twice)
+        with pytest.raises(InvariantViolation, match="1 messages were accepted"):
+            Monitor(runtime).check()
+
+
+def test_a_runtime_behind_a_portal_is_looked_at_from_asyncio() -> None:
+    async def main() -> None:
+        async with open_portal(trio_agents.open_runtime) as runtime:
+            with Monitor(runtime) as monitor:
+                await runtime.register_factory("worker", Quick)
+                assert await runtime.send_message("x", A) == "x"
+                monitor.check()
+                assert "0 pending" in monitor.describe()
+            await runtime.run_sync(count_twice)
+            with pytest.raises(InvariantViolation, match="2 messages were accepted"):
+                Monitor(runtime).check()
+
+    asyncio.run(main())
+
+
+def count_twice(runtime: Any) -> None:
+    runtime._ledger.accepted += 1
+
+
+def test_statistics_that_must_be_awaited_are_refused_at_once() -> None:
+    class Foreign:
+        async def statistics(self) -> Any:
+            raise AssertionError("not reached")
+
+    with pytest.raises(TypeError, match="of Foreign must be awaited, which a monitor cannot"):
+        Monitor(Foreign())
 
 
 def test_what_has_no_statistics_cannot_be_watched() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -42,18 +43,21 @@ class Monitor:
     A simulation looks after every step by itself. Elsewhere call `check` when nothing is half
     done, after ``await`` say, and `close` at the end; or use ``with Monitor(runtime):``, which
     raises at its end. It may stand inside the runtime's block or around it: around it, it sees
-    what outlives the block. A runtime that is not ours, or one behind a portal, must have the
-    method ``statistics()``, and only conservation is checked.
+    what outlives the block.
+
+    Of a runtime behind a portal, and of one that is not ours, only conservation is checked, by its
+    ``statistics()``. Those of a portal are asked for in the trio thread, and block this one until
+    it has answered, on asyncio too; the monitor stands inside the portal's block.
 
     Args:
         runtime: The runtime. It has one monitor at a time.
 
     Raises:
-        TypeError: it has no ``statistics()``.
+        TypeError: it has no ``statistics()``; or they must be awaited, and it is behind no portal.
     """
 
     def __init__(self, runtime: Any) -> None:
-        self._runtime = runtime
+        self._runtime: Any = runtime
         self._witness: _Witness | None = None
         self._violations: list[str] = []
         if isinstance(runtime, Runtime):
@@ -63,6 +67,16 @@ class Monitor:
             raise TypeError(
                 f"a monitor needs a runtime with statistics(), not {type(runtime).__name__}"
             )
+        elif inspect.iscoroutinefunction(runtime.statistics):
+            # Of a portal's two faces this is the one for asyncio, which knows the other one.
+            blocking = getattr(runtime, "blocking", None)
+            if blocking is None:
+                raise TypeError(
+                    f"statistics() of {type(runtime).__name__} must be awaited, which a monitor "
+                    "cannot: give it a runtime whose statistics() returns them, or has the "
+                    "attribute `blocking` with such a runtime, as those of open_portal() do"
+                )
+            self._runtime = blocking
 
     @property
     def violations(self) -> Sequence[str]:
