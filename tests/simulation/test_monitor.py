@@ -91,6 +91,35 @@ def test_a_handler_that_is_not_counted_is_seen(on: Any) -> None:
     assert "1 messages run by the ledger, and workers have 2" in broken(on, damage)
 
 
+def test_a_runtime_that_says_idle_too_early_is_seen(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        async with sim.open_runtime() as runtime:
+            await runtime.register_factory("worker", Worker)
+            await runtime.add_subscription(TypeSubscription("t", "worker"))
+            await runtime.publish_message("x", TopicId("t", "a"))
+            await sim.wait_all_tasks_blocked()
+            runtime._gate.is_idle = lambda: True
+            await runtime.stop_when_idle()
+
+    with pytest.raises(InvariantViolation, match=r"\(\) went on, and 1 messages have no"):
+        simulate(scenario, loop=on)
+
+
+def test_somebody_who_waits_for_idle_and_is_not_woken_is_seen(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        async with sim.open_runtime() as runtime:
+            await runtime.register_factory("worker", Worker)
+            await runtime.add_subscription(TypeSubscription("t", "worker"))
+            await runtime.publish_message("x", TopicId("t", "a"))
+            runtime._ledger.look = lambda: None
+            async with anyio.create_task_group() as group:
+                group.start_soon(runtime.stop_when_idle)
+                await anyio.sleep(2)
+
+    with pytest.raises(InvariantViolation, match="idle, and who waits for that was not woken"):
+        simulate(scenario, loop=on)
+
+
 def test_an_agent_whose_books_are_wrong_is_seen(on: Any) -> None:
     def damage(runtime: Any) -> None:
         runtime._activations[A].running += 1

@@ -31,6 +31,11 @@ def audit(runtime: Runtime) -> Iterator[str]:
             f"{ledger.accepted} messages were accepted, but {outcomes} have an outcome and "
             f"{ledger.pending} are pending"
         )
+    if ledger.pending == 0 and any(
+        condition == runtime._gate.is_idle and not event.is_set()
+        for condition, event in ledger.watches
+    ):
+        yield "the runtime is idle, and who waits for that was not woken"
     carried = workers.carried()
     if ledger.running != len(carried):
         yield f"{ledger.running} messages run by the ledger, and workers have {len(carried)}"

@@ -375,6 +375,8 @@ class Runtime:
         self._check_started("stop_when_idle")
         self._gate.check_outside_handlers("stop_when_idle")
         await self._ledger.wait_until(self._gate.is_idle)
+        if self._observer.witness is not None:
+            self._observer.witness.idle()
         if self._gate.state is State.STARTED:
             await self._stop(math.inf)
         self._supervisor.raise_kept()

@@ -43,6 +43,10 @@ class Witness(Protocol):
         """A message has its outcome."""
         ...
 
+    def idle(self) -> None:
+        """Somebody who has waited until nothing is unfinished goes on."""
+        ...
+
     def made(self, id: AgentId, agent: Agent) -> None:
         """A factory has made an agent."""
         ...

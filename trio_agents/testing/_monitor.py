@@ -36,6 +36,8 @@ class Monitor:
       the order of their subscriptions, except those that have to wait.
     - *Limits*: ``max_concurrency``, ``mailbox_size`` and ``max_pending`` are kept.
     - *Nobody is forgotten*: where messages are queued, somebody is on the way to them.
+    - *Idle*: where nothing is pending, every message that was accepted has its outcome, and who
+      waits in `stop_when_idle` is woken. It only goes on where that is so.
 
     And if the monitor is closed when the runtime's block has been left: no handler runs, and no
     task is left.
@@ -260,6 +262,13 @@ class _Witness:
             self._unseen -= 1
         else:
             self._violations.append(f"{envelope!r} has a second outcome: {outcome.value}")
+
+    def idle(self) -> None:
+        unfinished = len(self._open) - len(self._outside)
+        if unfinished:
+            self._violations.append(
+                f"stop_when_idle() went on, and {unfinished} messages have no outcome"
+            )
 
     def made(self, id: AgentId, agent: Agent) -> None:
         if id in self._live:
