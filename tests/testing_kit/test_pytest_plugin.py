@@ -189,7 +189,7 @@ LEFT_ON_ASYNCIO = {
         probe.answer_with(hangs())
         LOG.append(asyncio.create_task(runtime.send_message("x", probe.id)))
         """,
-        ".send_message (",
+        ") with <Request str to probe/default> goes on",
     ),
     "a task of a shield": ("LOG.append(asyncio.shield(asyncio.sleep(1000)))", " > sleep ("),
     "a task of a gather": (
@@ -432,6 +432,192 @@ def test_what_a_handler_waits_for_is_not_left(run: Run, wait: str) -> None:
     check = "\ndef test_after():\n    assert LOG == ['answered']\n"
     result = run(written("no_leaks, runtime, probe", body, ON_ASYNCIO + answer) + check)
     result.assert_outcomes(passed=2)
+
+
+PENDING = """
+from trio_agents import TopicId, TypePrefixSubscription
+from trio_agents.exceptions import MessageCancelled
+from trio_agents.testing import hangs, sleeps
+
+@pytest.fixture
+async def tasks():
+    async with anyio.create_task_group() as tasks:
+        yield tasks
+
+@pytest.fixture
+def runtime_patience():
+    return 0
+"""
+# Whom a test leaves waiting for ever: with which words that is reported.
+LEFT_PENDING = {
+    "a publication": (
+        """
+        probe.answer_with(hangs())
+        await runtime.publish_message("secret", DefaultTopicId())
+        """,
+        ["<Delivery str to default/default -> probe/default> was not finished 0 seconds after the"],
+    ),
+    "publications that wait for their turn": (
+        """
+        one = ScriptedAgent(hangs())
+        await ScriptedAgent.register(runtime, "one", lambda: one, max_concurrency=1)
+        for _ in range(3):
+            await runtime.publish_message("secret", TopicId("one:", "default"))
+        """,
+        ["<Delivery str to one:/default -> one/default> was not", "- message: 2 queued for one/d"],
+    ),
+    "a publication whose agent is never made": (
+        """
+        async def make():
+            await anyio.sleep_forever()
+        await runtime.register_factory("one", make)
+        await runtime.add_subscription(TypePrefixSubscription("one:", "one"))
+        await runtime.publish_message("secret", TopicId("one:", "default"))
+        """,
+        ["<Delivery str to one:/default -> one/default> was not finished"],
+    ),
+    "a request of somebody else": (
+        """
+        probe.answer_with(hangs())
+        async def ask():
+            with pytest.raises(MessageCancelled):
+                await runtime.send_message("secret", probe.id)
+        tasks.start_soon(ask)
+        await wait_all_tasks_blocked()
+        """,
+        ["<Request str to probe/default> was not finished 0 seconds after the test"],
+    ),
+    "a handler that outlives a stop": (
+        """
+        probe.answer_with(hangs())
+        await runtime.publish_message("secret", DefaultTopicId())
+        await wait_all_tasks_blocked()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await runtime.stop()
+        """,
+        ["<Delivery str to default/default -> probe/default> was not finished 0 seconds after the"],
+    ),
+}
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+@pytest.mark.parametrize(("body", "words"), LEFT_PENDING.values(), ids=LEFT_PENDING.keys())
+def test_what_waits_for_ever_fails_its_test(
+    run: Run, mark: str, body: str, words: list[str]
+) -> None:
+    test = written("tasks, no_leaks, runtime, probe", body, f"{PENDING}\n@pytest.mark.{mark}")
+    result = run(test)
+    counts = result.parseoutcomes()
+    tests = 2 if mark == "anyio" else 1
+    assert counts.get("failed", 0) + counts.get("errors", 0) == tests
+    text = lines_of(result)
+    for some in words:
+        assert text.count(some) >= tests
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("arguments", ORDERS)
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_a_system_task_that_waits_for_ever_fails_its_test(
+    run: Run, mark: str, arguments: str
+) -> None:
+    body = """
+        probe.answer_with(hangs())
+        trio.lowlevel.spawn_system_task(runtime.send_message, "secret", probe.id)
+        """
+    head = f"{PENDING}\n@pytest.fixture\ndef anyio_backend(): return 'trio'\n@pytest.mark.{mark}"
+    result = run(written(arguments, body, head))
+    text = lines_of(result)
+    assert re.search("- task: .* with <Request str to probe/default> goes on behind the test", text)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("clock", ["autojump_clock", "mock_clock"])
+def test_what_waits_for_ever_fails_its_test_by_any_clock(run: Run, clock: str) -> None:
+    body = """
+        probe.answer_with(hangs())
+        await runtime.publish_message("secret", DefaultTopicId())
+        """
+    result = run(written(f"{clock}, no_leaks, runtime, probe", body, PENDING), ini=TRIO_MODE)
+    result.assert_outcomes(failed=1)
+    assert "- message: <Delivery str to default/default -> probe/default>" in lines_of(result)
+
+
+def test_a_clock_that_jumps_costs_no_patience(run: Run) -> None:
+    run(
+        """
+        from trio_agents.testing import sleeps
+
+        async def test_it(autojump_clock, no_leaks, runtime, probe, runtime_patience):
+            assert runtime_patience == 5
+            probe.answer_with(sleeps(3600))
+            await runtime.publish_message("x", DefaultTopicId())
+        """,
+        ini=TRIO_MODE,
+    ).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_what_waits_for_a_thread_is_finished(run: Run, mark: str) -> None:
+    run(
+        f"""
+        @pytest.fixture
+        def runtime_patience():
+            return float("inf")
+
+        @pytest.mark.{mark}
+        async def test_it(no_leaks, runtime, probe):
+            async def answer(message, ctx):
+                await anyio.to_thread.run_sync(int)
+                LOG.append(message)
+            probe.answer_with(answer)
+            await runtime.publish_message("x", DefaultTopicId())
+
+        def test_after():
+            assert LOG and set(LOG) == {{"x"}}
+        """
+    ).assert_outcomes(passed=3 if mark == "anyio" else 2)
+
+
+@pytest.mark.parametrize("mark", ["trio", "anyio"])
+def test_a_runtime_with_nothing_to_do_is_not_timed(run: Run, mark: str) -> None:
+    run(
+        f"""
+        import threading
+
+        @pytest.mark.{mark}
+        async def test_it(monkeypatch, runtime, probe):
+            monkeypatch.setattr(threading, "Timer", None)
+            await runtime.send_message("x", probe.id)
+            await runtime.publish_message("x", DefaultTopicId())
+            await runtime.stop_when_idle()
+        """
+    ).assert_outcomes(passed=2 if mark == "anyio" else 1)
+
+
+@pytest.mark.parametrize(
+    ("patience", "words"),
+    [
+        ("'5'", "TypeError: runtime_patience is how many real seconds to wait, not '5'"),
+        ("-1", "ValueError: runtime_patience is how many real seconds to wait, 0 or more, not -1"),
+    ],
+)
+def test_a_wrong_patience_is_refused(run: Run, patience: str, words: str) -> None:
+    result = run(
+        f"""
+        @pytest.fixture
+        def runtime_patience():
+            return {patience}
+
+        async def test_it(runtime):
+            raise AssertionError("not reached")
+        """,
+        ini=TRIO_MODE,
+    )
+    assert words in lines_of(result)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_a_nursery_of_pytest_trio_is_not_left(run: Run) -> None:

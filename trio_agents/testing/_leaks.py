@@ -29,7 +29,9 @@ PATIENCE: Final = 1.0  # seconds
 
 @final
 class LeakError(AssertionError):
-    """A block has left something behind. Its text lists what.
+    """Something was left behind, by a block or by a test with the fixture ``runtime``.
+
+    Its text lists what.
 
     Attributes:
         leaks: All of it.

@@ -105,7 +105,7 @@ class Strays:
     def left(self) -> list[Leak]:
         """Say which there are. Those of asyncio are cancelled: nobody else would do it.
 
-        Whoever closes the runtime would otherwise wait for ever with a request of theirs.
+        Whoever closes the runtime would otherwise wait, while it may, for a request of theirs.
         """
         new = [task for task in _tasks() if task not in self._before]
         strays = [task for task in new if not _is_waited_for(task)]
@@ -173,11 +173,17 @@ def _is_waited_for(task: Any) -> bool:
 
 
 def _describe_task(task: Any) -> str:
-    """Name a task, and the two places of the program where it waits that say most."""
+    """Name a task, the two places where it waits that say most, and its request, if it has one."""
     frames = list(_await_frames(task))
+    requests = [
+        f" with {frame.f_locals['request']!r}"
+        for frame in frames
+        if frame.f_code is Runtime.send_message.__code__ and "request" in frame.f_locals
+    ]
     own = [f for f in frames if not WAITS_OF.match(f.f_globals.get("__name__", ""))]
     name = task.name if isinstance(task, trio.lowlevel.Task) else task.get_name()
-    return " > ".join([name, *(_describe_frame(frame) for frame in (own or frames)[-2:])])
+    places = [_describe_frame(frame) for frame in (own or frames)[-2:]]
+    return " > ".join([name, *places]) + "".join(requests)
 
 
 def _describe_frame(frame: FrameType) -> str:

@@ -4,7 +4,8 @@ pytest loads it by itself where trio_agents is installed. Its fixtures are for a
 by pytest-trio and on both loops by anyio's plugin:
 
 - ``runtime``: a runtime that is started, on the event loop of the test. Failures of publications
-  fail the test, and so do requests that nobody handles. ``runtime_options`` may be overridden.
+  fail the test, and so do requests that nobody handles, and messages that are not finished 5
+  seconds after the test. ``runtime_options`` and ``runtime_patience`` may be overridden.
 - ``probe``: a `Probe` of the type ``"probe"``, which subscribes to the default topic.
 - ``no_leaks``: the test leaves no task, thread, file, process or unheard error behind.
 
@@ -31,6 +32,8 @@ from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._subscriptions import DefaultSubscription
 from . import _leaks
 from ._explore import ScenarioFailed, explore, replay, seeds_of
+from ._finishing import PATIENCE, finish
+from ._misuse import check_number
 from ._probes import Probe
 from ._pytest_fixtures import Deferred, current_simulation, is_async, set_up
 from ._schedule import LoopName, Trace, check_loop
@@ -339,12 +342,26 @@ def runtime_options() -> Mapping[str, Any]:
     return {}
 
 
-async def _open_runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+@pytest.fixture
+def runtime_patience() -> float:
+    """Seconds of real time that ``runtime`` has to finish after the test. Override it for others.
+
+    `math.inf` stands for as long as it takes. In a simulation it does not count: whoever waits for
+    ever is `Stuck` there.
+    """
+    return PATIENCE
+
+
+async def _open_runtime(
+    runtime_options: Mapping[str, Any], runtime_patience: float
+) -> AsyncGenerator[Any, None]:
     """A runtime that is started, on the event loop of the test.
 
     When the test is over it finishes what was accepted. A failure of a publication fails the test,
-    and a request that no handler accepts raises `CantHandleException`.
+    and a request that no handler accepts raises `CantHandleException`. What has not been finished
+    in ``runtime_patience`` is cancelled and fails the test by a `LeakError` that lists it.
     """
+    check_number(runtime_patience, "runtime_patience", 0, "how many real seconds to wait")
     options: dict[str, Any] = {
         "ignore_unhandled_exceptions": False,
         "strict": True,
@@ -360,6 +377,8 @@ async def _open_runtime(runtime_options: Mapping[str, Any]) -> AsyncGenerator[An
         opened = _asyncio_runtime.open_runtime(**options)
     async with opened as runtime:
         yield runtime  # noqa: ASYNC119  # pytest closes this
+        if sim is None:
+            await finish(runtime, runtime_patience)
 
 
 runtime = pytest.fixture(name="runtime")(_open_runtime)
