@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import math
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -138,8 +139,13 @@ def test_a_fault_that_nobody_can_import_is_repeated_by_a_call(on: Any) -> None:
         raise ZeroDivisionError
 
     words = r"""replay\(scenario, "\w+:0:", faults=\[inject\(burn, at=1\)\]\)"""
-    with pytest.raises(ScenarioFailed, match=words):
+    with pytest.raises(ScenarioFailed, match=words) as caught:
         explore_fault(scenarios.harmless, burn, loop=on)
+    words = (
+        r"scenario is the function harmless in \S+, line \d+ and burn is the function \S+burn in"
+    )
+    assert re.search(words, str(caught.value))
+    assert "no other process can import burn: " in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -623,32 +629,163 @@ def test_a_fault_that_comes_too_late_in_all_runs_is_told(on: Any) -> None:
 # --- the command
 
 
-def command_for(function: str, folder: Path) -> list[str]:
+def printed_command(folder: Path, *options: str, start: str = ".") -> str:
+    """Have pytest fail the test in *folder*, and give what it prints to repeat it."""
+    program = folder / "bin" / "start"  # as the command `pytest`, which has not `python -m`'s path
+    program.parent.mkdir()
+    program.write_text(
+        "import pytest, sys\n"
+        "sys.modules['__mp_main__'] = sys.modules['__main__']\n"  # as multiprocessing may
+        "sys.exit(pytest.main())\n"
+    )
+    pytest_run = [sys.executable, str(program), "-p", "no:cacheprovider", *options]
+    done = subprocess.run(
+        pytest_run, cwd=folder / start, capture_output=True, text=True, check=False
+    )
+    line = next(line for line in done.stdout.splitlines() if "To repeat it: " in line)
+    return line.rpartition("To repeat it: ")[2]
+
+
+def command_for(function: str, folder: Path) -> str:
     """Write a test into *folder*, have pytest fail it there, and give the command it prints."""
     (folder / "tests").mkdir()
     (folder / "tests" / "helpers.py").write_text("WRONG = 1\n")
     (folder / "tests" / "test_it.py").write_text(
+        "import functools\n"
         "from helpers import WRONG\n"
         "from trio_agents.testing import explore\n"
         "async def scenario(sim): assert not WRONG\n"
+        "async def of_two(wrong, sim): assert not WRONG\n"
         "class TestIt:\n"
         "    async def scenario(self, sim): assert not WRONG\n"
         f"    def test_it(self): explore({function}, seeds=1)\n"
     )
-    pytest_run = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests"]
-    done = subprocess.run(pytest_run, cwd=folder, capture_output=True, text=True, check=False)
-    line = next(line for line in done.stdout.splitlines() if "To repeat it: " in line)
-    return shlex.split(line.rpartition("To repeat it: ")[2])
+    return printed_command(folder, "tests")
+
+
+def repeat(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *shlex.split(command)[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_command_works_where_pytest_was_started(tmp_path: Path) -> None:
     command = command_for("scenario", tmp_path)
-    done = subprocess.run(
-        [sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    assert command.endswith(f"replay {Path('tests', 'test_it.py')}:scenario trio:0:")
+    done = repeat(command, tmp_path)
     assert done.returncode == 1
     assert "AssertionError" in done.stderr
 
 
-def test_a_method_is_repeated_by_a_call(tmp_path: Path) -> None:
-    assert command_for("self.scenario", tmp_path)[0] == "replay(scenario,"
+RACY: Final = """
+from trio_agents.testing import explore_fault
+{imports}
+hit = []
+def fault(sim):
+    hit.append(1)
+async def scenario(sim):
+    assert IS_RIGHT or not hit
+def test_it():
+    explore_fault(scenario, fault)
+"""
+PROD: Final = "IS_RIGHT = False\n"
+PYTHONPATH: Final = '[tool.pytest.ini_options]\npythonpath = ["src"]\n'
+IMPORTLIB: Final = '[tool.pytest.ini_options]\naddopts = "--import-mode=importlib"\n'
+# Files of a project (its test besides), where the test is and what it imports, where pytest starts.
+LAYOUTS: Final[dict[str, tuple[dict[str, str], str, str, str]]] = {
+    "a package of tests, from inside": (
+        {"tests/__init__.py": "", "tests/prod.py": PROD},
+        "tests/test_racy.py",
+        "from .prod import IS_RIGHT",
+        "tests",
+    ),
+    "a package of tests, from outside": (
+        {"tests/__init__.py": "", "tests/deep/__init__.py": "", "tests/prod.py": PROD},
+        "tests/deep/test_racy.py",
+        "from ..prod import IS_RIGHT",
+        ".",
+    ),
+    "pytest's pythonpath": (
+        {"pyproject.toml": PYTHONPATH, "src/prod.py": PROD},
+        "tests/test_racy.py",
+        "from prod import IS_RIGHT",
+        ".",
+    ),
+    "pytest's pythonpath, from inside": (
+        {"pyproject.toml": PYTHONPATH, "src/prod/__init__.py": PROD, "my tests/conftest.py": ""},
+        "my tests/test_racy.py",
+        "from prod import IS_RIGHT",
+        "my tests",
+    ),
+    "a conftest.py that adds a path": (
+        {"conftest.py": "import sys\nsys.path.append('lib')", "lib/prod.py": PROD},
+        "test_racy.py",
+        "from prod import IS_RIGHT",
+        ".",
+    ),
+    "a module of a conftest.py above": (
+        {"pyproject.toml": PYTHONPATH, "tests/conftest.py": "", "tests/prod.py": PROD},
+        "tests/deep/test_racy.py",
+        "from prod import IS_RIGHT",
+        "tests/deep",
+    ),
+    "a package without __init__.py": (
+        {"pyproject.toml": PYTHONPATH, "src/shop/prod.py": PROD},
+        "tests/test_racy.py",
+        "from shop.prod import IS_RIGHT",
+        ".",
+    ),
+    "importlib": (
+        {"pyproject.toml": IMPORTLIB, "tests/__init__.py": "", "tests/prod.py": PROD},
+        "tests/test_racy.py",
+        "from .prod import IS_RIGHT",
+        "tests",
+    ),
+    "importlib, no package": (
+        {"pyproject.toml": IMPORTLIB},
+        "tests/test_racy.py",
+        "IS_RIGHT = False",
+        ".",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "path", "imports", "start"), LAYOUTS.values(), ids=LAYOUTS)
+def test_the_command_works_in_each_layout(
+    tmp_path: Path, files: dict[str, str], path: str, imports: str, start: str
+) -> None:
+    for name, text in {**files, path: RACY.format(imports=imports)}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    command = printed_command(tmp_path, start=start)
+    assert "bin" not in command
+    assert command.startswith("python -m trio_agents.testing replay ")
+    done = repeat(command, tmp_path / start)
+    assert done.returncode == 1, done.stderr
+    assert "AssertionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("self.scenario", "the method TestIt.scenario in {}, line 7"),
+        (
+            "lambda sim: scenario(sim)",
+            "the function TestIt.test_it.<locals>.<lambda> in {}, line 8",
+        ),
+        ("functools.partial(of_two, 1)", "a partial of the function of_two in {}, line 5"),
+    ],
+)
+def test_what_has_no_command_is_told_what_it_is_and_where(
+    tmp_path: Path, function: str, words: str
+) -> None:
+    what = words.format(Path("tests", "test_it.py"))
+    assert command_for(function, tmp_path) == (
+        f'replay(scenario, "trio:0:"), where scenario is {what}. There is no command '
+        "for it, as no other process can import scenario: for one, define it at the top level of a "
+        "module"
+    )

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import click
 
+from ._command import load
 from ._explore import replay
 from ._faults import FAULTS, Injection, inject, jump_clock
 from ._schedule import Trace
@@ -27,6 +25,14 @@ def main() -> None:
 @click.argument("scenario")
 @click.argument("trace")
 @click.option(
+    "--path",
+    "paths",
+    metavar="DIRECTORY",
+    type=click.Path(exists=True, file_okay=False),
+    multiple=True,
+    help="Where to look for modules, before the current directory. May be repeated.",
+)
+@click.option(
     "--fault",
     "faults",
     metavar="FAULT@STEP",
@@ -40,6 +46,7 @@ def main() -> None:
 def replay_command(
     scenario: str,
     trace: str,
+    paths: Sequence[str],
     faults: Sequence[str],
     max_steps: int | None,
     patience: float | None,
@@ -47,6 +54,7 @@ def replay_command(
 ) -> None:
     """Run SCENARIO (package.module:function, or file.py:function) under the schedule TRACE.
 
+    A file is imported as pytest does it, from the directory that it, or its package, lies in.
     Ends with a traceback and 1 if it fails, as it did, and with 0 if it does not. The options are
     those of the run that failed.
     """
@@ -59,6 +67,7 @@ def replay_command(
         options["monitored"] = False
     try:
         parsed = Trace.parse(trace)
+        sys.path[:0] = [*map(os.path.abspath, paths), ""]  # "" is there anyway, if not for -P
         function = load(scenario)
         injections = [load_fault(fault) for fault in faults]
     except (ValueError, TypeError, ImportError, AttributeError, OSError) as exc:
@@ -85,34 +94,6 @@ def load_fault(text: str) -> Injection:
     if jump:
         return inject(jump_clock(float(jump[1])), at=int(step))
     return inject(FAULTS.get(name) or load(name, "fault"), at=int(step))
-
-
-def load(target: str, what: str = "scenario") -> Any:
-    """Import what ``module:function`` or ``file.py:function`` names.
-
-    Raises:
-        ValueError: it has not that form.
-        ImportError, AttributeError, OSError: there is no such thing.
-    """
-    place, colon, name = target.rpartition(":")
-    if not colon or not place or not name:
-        raise ValueError(f"a {what} is module:function or file.py:function, not {target!r}")
-    sys.path.insert(0, "")  # as `python -m` does for the module itself
-    if place.endswith(".py"):
-        path = Path(place)
-        sys.path.insert(0, str(path.parent))  # as for a program, and as pytest does for a test
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{place} cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    else:
-        module = importlib.import_module(place)
-    value: Any = module
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
 
 
 if __name__ == "__main__":

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import os
-import shlex
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from functools import reduce
-from types import ModuleType
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Final, TypeVar, Unpack, cast
 
 import attrs
 
 from .._sansio._notes import add_note
-from ._faults import FAULTS, Fault, Injection, Jump, check_fault, inject, name_of
+from ._command import repetition
+from ._faults import Fault, Injection, check_fault, inject, name_of
 from ._misuse import check_options, check_scenario, check_seed, check_strategy
 from ._schedule import LoopName, Plain, Replayed, Strategy, Trace, strategy_for
 from ._simulation import NO_VICTIM, Run, RunOptions, Scenario, describe_missed, run_scenario
@@ -92,7 +88,8 @@ def explore(
         loop: ``"trio"``, or ``"asyncio"`` for programs of the asyncio facade.
         strategy: Gives the strategy of a seed.
         command: Gives the command that repeats a run, for the message; None for
-            ``python -m trio_agents.testing replay``, where the scenario can be imported.
+            ``python -m trio_agents.testing replay``, which works in the current directory. A
+            scenario that no other process could import is repeated by a call of `replay`.
         options: See `RunOptions`.
 
     Raises:
@@ -321,12 +318,8 @@ def failure(
         lines.append(f"With the fault {name_of(injection.fault)} before step {injection.at}.")
     if run.history:
         lines.append("What it noted: " + ", ".join(map(str, run.history)))
-    if line := (command or _command(scenario, faults, options))(run.trace):
-        lines.append(f"To repeat it: {line}")
-    else:
-        again = ", ".join(f"inject({name_of(one.fault)}, at={one.at})" for one in faults)
-        more = f", faults=[{again}]" if faults else ""
-        lines.append(f'To repeat it: replay(scenario, "{run.trace}"{more})')
+    again = command(run.trace) if command else repetition(scenario, run.trace, faults, options)
+    lines.append(f"To repeat it: {again}")
     return ScenarioFailed("\n".join(lines), run=run, first=first, faults=faults)
 
 
@@ -337,58 +330,6 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
-
-
-def _command(
-    scenario: Scenario[Any], faults: Sequence[Injection], options: Mapping[str, Any]
-) -> Callable[[Trace], str]:
-    """Give the command line that replays a trace, or nothing where nobody could import it."""
-    target = _import_name(scenario)
-    named = [_import_name(one.fault) for one in faults]
-    if target is None or None in named:
-        return lambda trace: ""
-    more = [f"--fault {name}@{one.at}" for name, one in zip(named, faults, strict=True)]
-    more += [
-        f"--{option.replace('_', '-')} {options[option]}"
-        for option in ("max_steps", "patience")
-        if option in options
-    ]
-    if not options.get("monitored", True):
-        more.append("--unmonitored")
-    words = ["python -m trio_agents.testing replay", target]
-    return lambda trace: " ".join([*words, str(trace), *more])
-
-
-def _import_name(function: object) -> str | None:
-    """Give the name that the command line imports something by, quoted for the shell, if any."""
-    if isinstance(function, Jump) or function in FAULTS.values():
-        return shlex.quote(name_of(function))
-    name = str(getattr(function, "__qualname__", ""))
-    module = sys.modules.get(str(getattr(function, "__module__", "")))
-    try:
-        found = reduce(getattr, name.split("."), module)
-    except AttributeError:  # a function inside of another, or a lambda
-        return None
-    if module is None or found != function:  # a method of one object, say
-        return None
-    place = _place_of(module)
-    return None if place is None else shlex.quote(f"{place}:{name}")
-
-
-def _place_of(module: ModuleType) -> str | None:
-    """Give the name that a module can be imported by from the current directory, or its file.
-
-    pytest imports a test from where it lies, with a name that does so nowhere else.
-    """
-    name = module.__name__
-    file: str | None = getattr(module, "__file__", None)
-    if file is None:
-        return None if name == "__main__" else name
-    path = os.path.relpath(file)
-    is_elsewhere = path.startswith(os.pardir) or "." in name
-    if name != "__main__" and (is_elsewhere or path == f"{name}.py"):
-        return name
-    return path
 
 
 class _Shrinker:
