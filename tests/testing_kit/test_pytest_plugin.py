@@ -19,6 +19,9 @@ LOG = []
 """
 
 
+PLUGIN = ("-p", "no:trio_agents", "-p", "trio_agents.testing.pytest_plugin")
+
+
 class Run:
     """Writes tests and runs them."""
 
@@ -32,7 +35,7 @@ class Run:
         body = "\n".join(line[indent:] for line in lines)
         self.pytester.makepyfile(test_it=HEAD + body)
         self.pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}")
-        options = ("-p", "no:trio_agents", "-p", "trio_agents.testing.pytest_plugin", *options)
+        options = (*PLUGIN, *options)
         if self.subprocess:
             return self.pytester.runpytest_subprocess(*options, timeout=60)
         return self.pytester.runpytest_inprocess(*options)
@@ -889,6 +892,22 @@ def test_a_failure_tells_how_to_repeat_it(run: Run) -> None:
     result.assert_outcomes(failed=1)
     assert "it was quicker" in lines_of(result)
     assert "whose trace is" in lines_of(result)
+
+
+def test_the_command_is_for_the_directory_that_pytest_was_started_in(run: Run) -> None:
+    run.pytester.makepyprojecttoml("[tool.pytest.ini_options]\nminversion = '8'")
+    folder = run.pytester.mkdir("sub")
+    (folder / "test_s.py").write_text(HEAD + RACE.format(seeds=300))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = run.pytester.runpytest_inprocess(*PLUGIN)
+        text = lines_of(result)
+        assert "To repeat it: pytest test_s.py::test_race --agents-trace=trio:" in text
+        (trace,) = set(re.findall(r"--agents-trace=(\S+)", text))
+        result = run.pytester.runpytest_inprocess(
+            *PLUGIN, "test_s.py::test_race", f"--agents-trace={trace}"
+        )
+    assert "it was quicker" in lines_of(result)
 
 
 def test_a_trace_of_another_program_is_warned_of(run: Run) -> None:

@@ -31,6 +31,7 @@ import sniffio
 from .._loops import _asyncio_runtime, _trio_runtime
 from .._sansio._subscriptions import DefaultSubscription
 from . import _leaks
+from ._command import relative
 from ._explore import ScenarioFailed, explore, replay, seeds_of
 from ._finishing import PATIENCE, finish
 from ._misuse import check_number
@@ -202,8 +203,12 @@ def _explore(
     seed = config.getoption("--agents-seed")
     seeds = config.getoption("--agents-seeds") or seeds if seed is None else [seed]
 
+    # The id of a node begins at the root, and the user is where pytest was started.
+    _, colons, test = str(item.nodeid).partition("::")
+    name = relative(str(item.path), config.invocation_params.dir) + colons + test
+
     def command(trace: Trace) -> str:
-        return f"pytest {shlex.quote(item.nodeid)} --agents-trace={trace}"
+        return f"pytest {shlex.quote(name)} --agents-trace={trace}"
 
     try:
         explore(scenario, seeds=seeds, loop=loop, command=command, **options)
