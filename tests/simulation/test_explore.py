@@ -207,11 +207,6 @@ def test_no_schedule_of_fewer_decisions_fails_than_the_one_that_is_shown(on: Any
         assert replay(scenarios.forgotten, Trace(on, 0, choices)).error is None
 
 
-def test_a_trace_may_have_a_negative_seed(on: Any) -> None:
-    run = simulate(scenarios.harmless, loop=on, seed=-3)
-    assert replay(scenarios.harmless, str(run.trace)).trace == run.trace
-
-
 def test_a_scenario_that_nobody_could_import_is_repeated_by_a_call(on: Any) -> None:
     async def fails(sim: Simulation) -> None:
         raise ZeroDivisionError
@@ -542,8 +537,13 @@ kit: Any = trio_agents.testing  # without its types, to be used wrongly
         (lambda: kit.simulate(no_parameter), r"no_parameter\(\).* cannot be: too many"),
         (lambda: kit.simulate(not_async), "not_async is none: it returned 1"),
         (lambda: kit.explore(not_async), "not_async is none: it returned 1"),
-        (lambda: kit.simulate(ok, seed="a"), "a seed is an integer, not 'a'"),
-        (lambda: kit.explore(ok, seeds="abc"), "a seed is an integer, not 'a'"),
+        (lambda: kit.simulate(ok, seed="a"), "a seed is an integer, 0 or more, not 'a'"),
+        (lambda: kit.simulate(ok, seed=True), "a seed is an integer, 0 or more, not True"),
+        (lambda: kit.explore(ok, seeds="abc"), "a seed is an integer, 0 or more, not 'a'"),
+        (lambda: kit.explore(ok, seeds=[False]), "a seed is an integer, 0 or more, not False"),
+        (lambda: kit.explore(ok, seeds=True), "or how many there are, not True"),
+        (lambda: kit.explore_fault(ok, cancel_victim, seed=True), "a seed is .*, not True"),
+        (lambda: kit.replay(ok, Trace("trio", True, {})), "a seed is .*, not True"),
         (lambda: kit.simulate(ok, faults=[cancel_victim]), r"made by inject\(fault, at=step\)"),
         (lambda: kit.simulate(ok, strategy=SingleSteps), r"give SingleSteps\(seed\)"),
         (lambda: kit.simulate(ok, strategy=7), r"an object with a method choose\(ready\), not 7"),
@@ -565,6 +565,11 @@ def test_what_is_of_the_wrong_type_is_refused_with_a_sentence(call: Any, words: 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: kit.simulate(ok, seed=-1), "a seed is an integer, 0 or more, not -1"),
+        (lambda: kit.explore(ok, seeds=[-1]), "a seed is an integer, 0 or more, not -1"),
+        (lambda: kit.explore_fault(ok, cancel_victim, seed=-1), "a seed is .*, not -1"),
+        (lambda: kit.replay(ok, Trace("trio", -1, {})), "a seed is .*, not -1"),
+        (lambda: kit.replay(ok, "trio:-1:"), "a seed is an integer, 0 or more, not -1"),
         (lambda: kit.jump_clock(-5), "how far the clock jumps, 0 or more, not -5"),
         (lambda: kit.simulate(ok, max_steps=0), "how many steps a run may take, 1 or more, not 0"),
         (lambda: kit.simulate(ok, patience=-1), "0 or more, not -1"),

@@ -944,12 +944,25 @@ def test_the_number_of_seeds_can_be_asked_for(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--agents-seeds=0", "--agents-seed=-1", "--agents-seed=x", "--agents-trace=x"]
+    ("option", "words"),
+    [
+        ("--agents-seeds=0", "invalid"),
+        ("--agents-seed=-1", "a seed is an integer, 0 or more, not -1"),
+        ("--agents-seed=x", "a seed is an integer, 0 or more, not 'x'"),
+        ("--agents-trace=x", "invalid"),
+        ("--agents-trace=trio:-1:", "invalid"),
+    ],
 )
-def test_a_wrong_option_is_refused(run: Run, option: str) -> None:
+def test_a_wrong_option_is_refused(run: Run, option: str, words: str) -> None:
     result = run("def test_it(): pass", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"argument {option.partition('=')[0]}: invalid" in str(result.stderr)
+    assert f"argument {option.partition('=')[0]}: {words}" in str(result.stderr)
+
+
+def test_a_number_of_seeds_and_one_seed_are_refused_together(run: Run) -> None:
+    result = run("def test_it(): pass", "--agents-seeds=3", "--agents-seed=0")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "--agents-seed=S which one: give one of them" in str(result.stderr)
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def explore(
     Raises:
         ScenarioFailed: a run has failed. Its schedule was shrunk: the fewest decisions that make
             the scenario fail with the same type of exception, and in a group the same types.
-        ValueError: there are no *seeds*, so nothing would be tried; or there is no such *loop*; or
-            a fault that the scenario injects has happened in none of the runs, or there was never a
-            victim to be cancelled; or a strategy has chosen nobody.
+        ValueError: there are no *seeds*, so nothing would be tried, or one is less than 0; or there
+            is no such *loop*; or a fault that the scenario injects has happened in none of the
+            runs, or there was never a victim to be cancelled; or a strategy has chosen nobody.
         TypeError: an argument is of the wrong type; or the scenario is not async.
         RuntimeError: an event loop runs in this thread already.
     """
@@ -145,7 +145,7 @@ def seeds_of(seeds: int | Iterable[int]) -> Iterable[int]:
         ValueError: there are none. An iterator is not looked into.
         TypeError: these are no seeds.
     """
-    if isinstance(seeds, int):
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
         if seeds < 1:
             raise ValueError(f"{_NO_SEEDS}, and seeds={seeds} none")
         return range(seeds)
@@ -183,7 +183,8 @@ def explore_fault(
     Raises:
         ScenarioFailed: a run has failed otherwise; or the scenario fails without any fault.
         ValueError: the fault was to cancel a victim, as `cancel_victim` does, and in none of the
-            runs was there any; or *every* is less than 1; or there is no such *loop*.
+            runs was there any; or *every* is less than 1, or *seed* than 0; or there is no such
+            *loop*.
         TypeError: *fault* is none, see `inject`; or another argument is of the wrong type; or the
             scenario is not async.
     """
@@ -235,7 +236,7 @@ def replay(
         *remark* that says so, as it has if one of the *faults* did not happen.
 
     Raises:
-        ValueError: *trace* is not the text of a trace.
+        ValueError: *trace* is not the text of a trace, or its seed is less than 0.
         TypeError: an argument is of the wrong type.
         BaseException: what the scenario raised.
     """

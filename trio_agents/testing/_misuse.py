@@ -74,10 +74,14 @@ def check_seed(seed: object) -> None:
     """See that this is a seed.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is no number, or True or False, which are meant for something else.
+        ValueError: it is less than 0.
     """
-    if not isinstance(seed, int):
-        raise TypeError(f"a seed is an integer, not {seed!r}")
+    sentence = f"a seed is an integer, 0 or more, not {seed!r}"
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(sentence)
+    if seed < 0:
+        raise ValueError(sentence)
 
 
 def check_step(at: object) -> None:

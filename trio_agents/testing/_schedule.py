@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, cast, get_args
 
 import attrs
 
+from ._misuse import check_seed
+
 __all__ = [
     "LOOPS",
     "LoopName",
@@ -214,7 +216,7 @@ class Trace:
         """Read what ``str(trace)`` gave.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: it is something else, or its seed is less than 0.
         """
         match = re.fullmatch(r"(\w+):(-?\d+):((?:\d+=\d+(?:,(?=\d)|$))*)", text.strip())
         if match is None or match[1] not in LOOPS:
@@ -223,7 +225,9 @@ class Trace:
             )
         pairs = (pair.split("=") for pair in match[3].split(",") if pair)
         choices = {int(decision): int(place) for decision, place in pairs}
-        return cls(cast("LoopName", match[1]), int(match[2]), choices)
+        seed = int(match[2])
+        check_seed(seed)
+        return cls(cast("LoopName", match[1]), seed, choices)
 
 
 class Scheduler:

@@ -496,9 +496,9 @@ def simulate(
     Raises:
         BaseException: what the scenario raised, with a note that says how to repeat it; or
             `InvariantViolation`, its subclasses `Stuck` and `TooLong` among them.
-        ValueError: there is no such *loop*; or a fault has tried nothing: the scenario has
-            succeeded before its step, or there was no `victim` to be cancelled; or the *strategy*
-            has chosen nobody.
+        ValueError: there is no such *loop*; or *seed* is less than 0; or a fault has tried nothing:
+            the scenario has succeeded before its step, or there was no `victim` to be cancelled, at
+            that step or later; or the *strategy* has chosen nobody.
         TypeError: an argument is of the wrong type; or the scenario is not async.
         RuntimeError: an event loop runs in this thread already.
     """

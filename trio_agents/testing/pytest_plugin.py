@@ -18,7 +18,10 @@ There are no assertions here that pytest would have to rewrite: PYTEST_DONT_REWR
 
 from __future__ import annotations
 
+import argparse
 import functools
+import inspect
+import re
 import shlex
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
@@ -34,7 +37,7 @@ from . import _leaks
 from ._command import relative
 from ._explore import ScenarioFailed, explore, replay, seeds_of
 from ._finishing import PATIENCE, finish
-from ._misuse import check_number
+from ._misuse import check_number, check_seed
 from ._probes import Probe
 from ._pytest_fixtures import Deferred, current_simulation, is_async, set_up
 from ._schedule import LoopName, Trace, check_loop
@@ -84,10 +87,12 @@ def _positive(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    seed = int(text) if re.fullmatch(r"-?\d+", text) else text
+    try:
+        check_seed(seed)
+    except (TypeError, ValueError) as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+    return int(seed)
 
 
 # argparse names the function in its error: "invalid trace value: ..."
@@ -95,10 +100,15 @@ def _trace(text: str) -> Trace:
     return Trace.parse(text)
 
 
-_positive.__name__, _seed.__name__, _trace.__name__ = "positive number", "seed", "trace"
+_positive.__name__, _trace.__name__ = "positive number", "trace"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if None not in (config.getoption("--agents-seeds"), config.getoption("--agents-seed")):
+        raise pytest.UsageError(
+            "--agents-seeds=N says how many seeds to try, and --agents-seed=S which one: give one "
+            "of them (the other may be in addopts, or in PYTEST_ADDOPTS)"
+        )
     config.addinivalue_line(
         "markers",
         'simulate(seeds=100, loop="trio", **options): run an async test once for each seed, in a '
@@ -318,6 +328,26 @@ def _check_runner(item: pytest.Item) -> None:
         )
     if problem:
         pytest.fail(f"{item.name} asks for the fixture 'runtime' and {problem}", pytrace=False)
+
+
+def _check_is_run(item: pytest.Item) -> Generator[None, Any, Any]:
+    """See that some plugin sets a runtime up. pytest itself fails, or gives what nobody awaits."""
+    is_marked = item.get_closest_marker("trio") is not None
+    if is_marked or "anyio_backend" in getattr(item, "fixturenames", ()):
+        return (yield)
+    try:
+        value = yield
+    except pytest.fail.Exception:
+        value = None
+    else:
+        if not inspect.isasyncgen(value):
+            return value
+    pytest.fail(
+        f"{item.name} asks for the fixture 'runtime' and is run by no plugin, so nobody sets it "
+        "up. Give the test the mark trio, for pytest-trio, or all async tests by trio_mode = true "
+        "in pytest's configuration; or the mark anyio, or simulate",
+        pytrace=False,
+    )
 
 
 def _bound(function: Any, request: pytest.FixtureRequest) -> Any:
