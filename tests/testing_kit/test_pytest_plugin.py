@@ -1041,6 +1041,24 @@ def test_a_fixture_cannot_be_asked_for_inside_of_a_run(run: Run) -> None:
     assert "was asked for inside of a simulated run" in lines_of(result)
 
 
+@pytest.mark.parametrize("name", ["runtime", "probe"])
+def test_a_test_that_no_plugin_runs_is_told_so(run: Run, name: str) -> None:
+    result = run(
+        f"""
+        async def test_it({name}):
+            pass
+
+        @pytest.mark.trio
+        async def test_on_trio({name}):
+            pass
+        """
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    words = "test_it asks for the fixture 'runtime' and is run by no plugin"
+    assert words in lines_of(result)
+    assert "requested an async fixture" not in lines_of(result)
+
+
 # A test that does it wrong, and what it is told.
 WRONG = {
     "asked for in a run": (

@@ -265,9 +265,10 @@ def _set_up_fixture(fixturedef: pytest.FixtureDef[Any], request: Any) -> Generat
     if item is None:
         return (yield)
     if DEFERRED not in item.stash:
-        if fixturedef.func is _open_runtime:
-            _check_runner(item)
-        return (yield)
+        if fixturedef.func is not _open_runtime:
+            return (yield)
+        _check_runner(item)
+        return (yield from _check_is_run(item))
     if current_simulation.get() is not None:
         pytest.fail(
             f"fixture {fixturedef.argname!r}, or one that depends on it, was asked for inside of a "
