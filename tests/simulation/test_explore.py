@@ -600,13 +600,51 @@ def test_what_a_strategy_raises_is_not_taken_for_a_failure_of_the_scenario(on: A
 
 
 def test_a_fault_without_a_victim_is_told(on: Any) -> None:
-    with pytest.raises(ValueError, match="the scenario has none, so nothing was tried"):
+    with pytest.raises(ValueError, match="the scenario has none at that step or later, so nothing"):
         simulate(scenarios.harmless, faults=[inject(cancel_victim, at=1)], loop=on)
+
+
+async def short_lived(sim: Simulation) -> None:
+    with sim.victim():
+        await anyio.sleep(1)
+    for _ in range(5):
+        await anyio.sleep(1)
+
+
+def test_a_fault_whose_victim_has_ended_is_told(on: Any) -> None:
+    last = simulate(short_lived, loop=on).steps
+    faults = [inject(cancel_victim, at=last)]
+    with pytest.raises(ValueError, match="give an earlier step"):
+        simulate(short_lived, faults=faults, loop=on)
+    assert "give an earlier step" in replay(short_lived, f"{on}:0:", faults=faults).remark
+
+
+def test_a_scenario_whose_own_fault_has_no_victim_any_more_is_told(on: Any) -> None:
+    async def scenario(sim: Simulation) -> None:
+        sim.inject(cancel_victim, at=sim.step + 3)
+        await short_lived(sim)
+
+    with pytest.raises(ValueError, match="give an earlier step"):
+        explore(scenario, seeds=3, loop=on)
+
+
+def test_a_victim_that_comes_after_the_fault_was_there(on: Any) -> None:
+    async def scenario(sim: Simulation) -> float:
+        await anyio.sleep(1)
+        with sim.victim():
+            await anyio.sleep(5)
+        return sim.current_time()
+
+    assert simulate(scenario, faults=[inject(cancel_victim, at=1)], loop=on).value == 1
+
+
+def test_the_victim_is_there_at_some_steps_only(on: Any) -> None:
+    assert explore_fault(short_lived, cancel_victim, loop=on).runs > 5
 
 
 def test_a_replay_remarks_a_fault_without_a_victim(on: Any) -> None:
     run = replay(scenarios.harmless, f"{on}:0:", faults=[inject(cancel_victim, at=1)])
-    assert "the scenario has none, so nothing was tried" in run.remark
+    assert "the scenario has none at that step or later, so nothing was tried" in run.remark
 
 
 @pytest.mark.parametrize(

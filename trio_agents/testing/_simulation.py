@@ -134,7 +134,7 @@ class Simulation:
         self._ended_at = 0
         self._victims: list[Any] = []
         self._victims_cancelled = False
-        self._had_victim = False
+        self._hit_victim = False
         self._is_loose = False
         self._run: SimulatedRun = self._new_run()
         self.scheduler = Scheduler(strategy, self._run.name_step if telling else None)
@@ -220,8 +220,8 @@ class Simulation:
         """
         scope: Any = trio.CancelScope() if self.loop == "trio" else anyio.CancelScope()
         self._victims.append(scope)
-        self._had_victim = True
         if self._victims_cancelled:
+            self._hit_victim = True
             scope.cancel()
         try:
             with scope:
@@ -233,6 +233,7 @@ class Simulation:
         """Cancel what is in a `victim` scope."""
         self._victims_cancelled = True
         for scope in self._victims:
+            self._hit_victim = True
             scope.cancel()
 
     def inject(self, fault: Fault, *, at: int) -> None:
@@ -385,7 +386,7 @@ class Simulation:
             warnings=tuple(str(warning.message) for warning in warned),
             error=error,
             turns=tuple(self.scheduler.turns),
-            missed_victim=self._victims_cancelled and not self._had_victim,
+            missed_victim=self._victims_cancelled and not self._hit_victim,
             missed_faults=tuple(
                 Injection(fault, at)
                 for at, faults in sorted(self._faults.items())
@@ -435,8 +436,8 @@ class Run(Generic[T]):
             an error fails the run.
         error: What it has failed with, or None.
         turns: The decisions of its schedule in words, if that was asked for.
-        missed_victim: Whether a fault was to cancel the victim, and the scenario has entered no
-            ``with sim.victim():``.
+        missed_victim: Whether a fault was to cancel the victim, and the scenario was in no
+            ``with sim.victim():``, nor entered one later.
         missed_faults: What was to happen before a step that did not come: the run had ended.
         remark: After `replay`, whether its schedule was another one than that of the trace, or a
             fault did not happen, in words. Empty if all was the same.
@@ -519,8 +520,8 @@ def simulate(
 
 
 NO_VICTIM: Final = (
-    "the fault was to cancel a victim, and the scenario has none, so nothing was tried: put what "
-    "is to be cancelled into `with sim.victim():`"
+    "the fault was to cancel a victim, and the scenario has none at that step or later, so nothing "
+    "was tried: put what is to be cancelled into `with sim.victim():`, or give an earlier step"
 )
 
 
