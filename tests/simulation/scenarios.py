@@ -54,6 +54,11 @@ def burn(sim: Simulation) -> None:
     raise ZeroDivisionError
 
 
+def hang_up(sim: Simulation) -> None:
+    """A fault that ends the scenario with what click takes for the end of its input."""
+    raise EOFError
+
+
 async def forgotten(sim: Simulation) -> None:
     """A value is forgotten between two steps of somebody who has just looked whether it is there.
 

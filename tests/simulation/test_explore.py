@@ -499,6 +499,18 @@ def test_the_command_says_what_it_did_not_understand(target: str, trace: str, me
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"), [("press_ctrl_c", "KeyboardInterrupt"), ("scenarios:hang_up", "EOFError")]
+)
+def test_the_command_shows_where_a_run_was_interrupted(on: Any, fault: str, words: str) -> None:
+    done = run_command("replay", "scenarios:harmless", f"{on}:0:", "--fault", f"{fault}@1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert words in done.stderr
+    assert "in a simulated run, whose trace is" in done.stderr
+    assert "Aborted" not in done.stderr
+
+
 # --- misuse
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -72,7 +73,12 @@ def replay_command(
         injections = [load_fault(fault) for fault in faults]
     except (ValueError, TypeError, ImportError, AttributeError, OSError) as exc:
         raise click.UsageError(str(exc)) from exc
-    run = replay(function, parsed, faults=injections, **options)
+    try:
+        run = replay(function, parsed, faults=injections, **options)
+    except BaseException as exc:
+        # Not left to click, for which Ctrl-C, an EOFError and its own errors need no traceback.
+        traceback.print_exception(exc)
+        raise SystemExit(1) from None
     click.echo(
         f"{scenario} passes under this schedule: {run.steps} steps, {run.seconds:g} s of its time"
     )
