@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import Any, Final, cast
 
 import pytest
@@ -12,7 +14,7 @@ from trio_agents import AgentId, TopicId
 from trio_agents._loops._asyncio_runtime import SingleThreadedAgentRuntime as AsyncioRuntime
 from trio_agents.testing._acts import Body, Kind, Seen, Wait
 from trio_agents.testing._model import Model
-from trio_agents.testing._schedule import LOOPS
+from trio_agents.testing._schedule import LOOPS, LoopName
 from trio_agents.testing.nightly._model import (
     SIGHTS,
     compare_with_model,
@@ -87,6 +89,25 @@ def test_a_runtime_of_ones_own_is_found_to_be_different() -> None:
     few = settings(QUICK, max_examples=50, phases=[Phase.generate])
     with pytest.raises(Disagreement):
         run_state_machine_as_test(Machine, settings=few)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_end_of_a_program_is_no_forgotten_runtime(loop: LoopName) -> None:
+    class Machine(RuntimeMachine):
+        pass
+
+    Machine.loop = loop
+    with warnings.catch_warnings(record=True) as warned:  # an error would be lost in the runtime
+        warnings.simplefilter("always")
+        machine = Machine()
+        machine.open(0, False, None, "wait", [Kind(), Kind(), Kind()], [], False, None)
+        machine.leave()
+        machine.start()  # without a block, where the event loop allows it
+        machine.send(Body((Wait(),)), A)
+        machine.teardown()
+        del machine
+        gc.collect()
+    assert not [str(warning.message) for warning in warned]
 
 
 def test_what_the_model_does_not_allow_is_said_with_what_it_does(machine: Any) -> None:

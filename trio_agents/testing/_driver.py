@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar
@@ -141,7 +142,10 @@ class Driver:
         self._is_over = True
         for gate in self._gates.values():
             gate.set()
-        self.run.close()
+        with warnings.catch_warnings():
+            # A program ends where hypothesis leaves off, and it may have started a runtime last.
+            warnings.filterwarnings("ignore", ".* was started and never stopped", RuntimeWarning)
+            self.run.close()
 
     # --- what comes from outside
 
