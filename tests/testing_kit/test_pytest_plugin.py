@@ -959,10 +959,16 @@ def test_a_wrong_option_is_refused(run: Run, option: str, words: str) -> None:
     assert f"argument {option.partition('=')[0]}: {words}" in str(result.stderr)
 
 
-def test_a_number_of_seeds_and_one_seed_are_refused_together(run: Run) -> None:
-    result = run("def test_it(): pass", "--agents-seeds=3", "--agents-seed=0")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "--agents-seed=S which one: give one of them" in str(result.stderr)
+def test_one_seed_is_more_than_a_number_of_them(run: Run) -> None:
+    run(
+        """
+        @pytest.mark.simulate
+        async def test_it(simulation):
+            assert simulation.seed == 42
+        """,
+        "--agents-seeds=3",  # from addopts, say
+        "--agents-seed=42",
+    ).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="try so many seeds for every simulated test, whatever its mark says",
     )
     group.addoption(
-        "--agents-seed", type=_seed, metavar="S", help="try this seed only, for simulated tests"
+        "--agents-seed",
+        type=_seed,
+        metavar="S",
+        help="try this seed only, for every simulated test, whatever --agents-seeds says",
     )
     group.addoption(
         "--agents-trace",
@@ -104,11 +107,6 @@ _positive.__name__, _trace.__name__ = "positive number", "trace"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if None not in (config.getoption("--agents-seeds"), config.getoption("--agents-seed")):
-        raise pytest.UsageError(
-            "--agents-seeds=N says how many seeds to try, and --agents-seed=S which one: give one "
-            "of them (the other may be in addopts, or in PYTEST_ADDOPTS)"
-        )
     config.addinivalue_line(
         "markers",
         'simulate(seeds=100, loop="trio", **options): run an async test once for each seed, in a '
