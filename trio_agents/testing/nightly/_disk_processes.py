@@ -270,17 +270,19 @@ def _each_call(watch: Watch, *effects: str, fault: str) -> Iterator[tuple[str, R
         path = os.path.join(directory, "state")
         # All calls of the smallest save come first, whatever part of them a process is given.
         cases: list[tuple[int, str, str]] = []
-        for size in SIZES:
-            _begin(directory, path, size)
-            calls = sorted(_traced(savers, path, size=size, fault=fault).calls.items())
-            places = [(name, number + 1) for name, count in calls for number in range(count)]
-            cases += [
-                (size, name, f"{name}:{effect}:when={number}")
-                for name, number in places
-                for effect in effects
-            ]
+        sizes = iter(SIZES)
         while watch.goes_on():
-            size, name, inject = cases[watch.next_seed() % len(cases)]
+            seed = watch.next_seed()
+            while seed >= len(cases) and (size := next(sizes, None)) is not None:
+                _begin(directory, path, size)
+                calls = sorted(_traced(savers, path, size=size, fault=fault).calls.items())
+                cases += [
+                    (size, name, f"{name}:{effect}:when={number}")
+                    for name, count in calls
+                    for number in range(1, count + 1)
+                    for effect in effects
+                ]
+            size, name, inject = cases[seed % len(cases)]
             before = _begin(directory, path, size)
             run = _traced(savers, path, size=size, inject=inject, fault=fault)
             watch.met(f"at {PLAIN_NAMES.get(name, name)}")
