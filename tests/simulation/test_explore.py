@@ -608,7 +608,7 @@ def test_what_a_strategy_raises_is_not_taken_for_a_failure_of_the_scenario(on: A
         explore(three_at_once, strategy=lambda seed: Raises(), loop=on)
 
 
-# --- faults that try nothing
+# --- faults that try nothing (all sleeping here is by the simulation's clock)
 
 
 def test_a_fault_without_a_victim_is_told(on: Any) -> None:

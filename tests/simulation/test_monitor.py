@@ -37,6 +37,13 @@ class Quick(BaseAgent):
         return message
 
 
+async def publish(runtime: Any) -> None:
+    """Have one worker begin with a publication, which takes it a while."""
+    await runtime.register_factory("worker", Worker)
+    await runtime.add_subscription(TypeSubscription("t", "worker"))
+    await runtime.publish_message("x", TopicId("t", "a"))
+
+
 def broken(on: Any, damage: Any, *, messages: int = 2, **options: Any) -> str:
     """Run a scenario in which *damage* is done to the runtime; give what the monitor says."""
 
@@ -94,9 +101,7 @@ def test_a_handler_that_is_not_counted_is_seen(on: Any) -> None:
 def test_a_runtime_that_says_idle_too_early_is_seen(on: Any) -> None:
     async def scenario(sim: Simulation) -> None:
         async with sim.open_runtime() as runtime:
-            await runtime.register_factory("worker", Worker)
-            await runtime.add_subscription(TypeSubscription("t", "worker"))
-            await runtime.publish_message("x", TopicId("t", "a"))
+            await publish(runtime)
             await sim.wait_all_tasks_blocked()
             runtime._gate.is_idle = lambda: True
             await runtime.stop_when_idle()
@@ -108,13 +113,11 @@ def test_a_runtime_that_says_idle_too_early_is_seen(on: Any) -> None:
 def test_somebody_who_waits_for_idle_and_is_not_woken_is_seen(on: Any) -> None:
     async def scenario(sim: Simulation) -> None:
         async with sim.open_runtime() as runtime:
-            await runtime.register_factory("worker", Worker)
-            await runtime.add_subscription(TypeSubscription("t", "worker"))
-            await runtime.publish_message("x", TopicId("t", "a"))
+            await publish(runtime)
             runtime._ledger.look = lambda: None
             async with anyio.create_task_group() as group:
                 group.start_soon(runtime.stop_when_idle)
-                await anyio.sleep(2)
+                await anyio.sleep(2)  # by the simulation's clock, until the worker has ended
 
     with pytest.raises(InvariantViolation, match="idle, and who waits for that was not woken"):
         simulate(scenario, loop=on)

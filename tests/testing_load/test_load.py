@@ -196,6 +196,14 @@ def test_envelopes_that_are_kept_are_found(loop: LoopName, monkeypatch: pytest.M
 
 
 @needs_proc
+def test_a_soak_goes_on_for_a_number_of_seconds(loop: LoopName) -> None:
+    soak = Soak(loop, Watch(goal=1, seconds=60))
+    soak.try_all()
+    assert soak.violations == []
+    assert soak.watch.report.units == int(soak._slices[-1].ended) >= 1
+
+
+@needs_proc
 def test_agents_that_stay_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_load_soak, "IDLE_TIMEOUT", 1e9)
     monkeypatch.setattr(_load_soak.anyio, "sleep", no_longer_than(0.05))
